@@ -1,0 +1,84 @@
+# kormed: what you would type. `make help` lists it. Everything installs into .venv (and .venv-argilla) of this folder.
+#   RECIPE=recipes/….yaml    which run            SET="sft.epochs=1 dpo.beta=0.2"    recipe values to change
+RECIPE ?= recipes/gemma-2-2b-it.yaml
+SET ?=
+PYTHON ?= python3
+DEMO = recipes/demo/demo.yaml
+KORMED = .venv/bin/kormed
+RUN = $(RECIPE) $(foreach value,$(SET),--set '$(value)')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint check prepare sft candidates label push pull progress preferences dpo eval report status browser
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: .venv/.ready ## install everything into .venv, with the versions that were tested
+
+.venv/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --upgrade pip
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[demo,dev,tensorboard]'
+	touch $@
+
+demo: setup ## the whole job on this machine: real Gemma 270M, fictional data, simulated annotators, report
+	.venv/bin/python recipes/demo/base_model.py
+	$(KORMED) annotate simulate $(DEMO)
+	$(KORMED) dpo $(DEMO)
+	$(KORMED) evaluate $(DEMO)
+	$(KORMED) report $(DEMO)
+	@echo "label for real, in your browser:  make label RECIPE=$(DEMO)   then: make pull RECIPE=$(DEMO)"
+
+check: setup ## validate RECIPE without running anything
+	$(KORMED) check $(RUN)
+
+prepare: setup ## KorMedMCQA and consults to decontaminated instruction rows
+	$(KORMED) prepare $(RUN)
+
+sft: setup ## instruction rows to the SFT adapter
+	$(KORMED) sft $(RUN)
+
+candidates: setup ## the SFT model's answers to consults, paired for comparison
+	$(KORMED) candidates $(RUN)
+
+label: setup ## start Argilla on this machine with the comparisons in it; Ctrl-C stops it
+	$(KORMED) annotate serve $(RUN)
+
+push: setup ## comparisons to Argilla (ARGILLA_API_URL and ARGILLA_API_KEY: your own server)
+	$(KORMED) annotate push $(RUN)
+
+pull: setup ## what annotators entered, from Argilla
+	$(KORMED) annotate pull $(RUN)
+
+progress: setup ## how far labelling is
+	$(KORMED) annotate progress $(RUN)
+
+preferences: setup ## responses to chosen/rejected pairs
+	$(KORMED) preferences $(RUN)
+
+dpo: setup ## preferences to the DPO adapter
+	$(KORMED) dpo $(RUN)
+
+eval: setup ## base, SFT and DPO on KorMedMCQA
+	$(KORMED) evaluate $(RUN)
+
+report: setup ## everything measured to report.html and report.md
+	$(KORMED) report $(RUN)
+
+status: setup ## what is done, stale or missing
+	$(KORMED) status $(RUN)
+
+test: setup ## the tests, with a real Argilla and a tiny Gemma; no root, no GPU, no hub
+	.venv/bin/python -m pytest
+
+test-all: setup browser lint ## what `make test` leaves out: the labelling page in a browser, long fault injection, lint
+	.venv/bin/python -m pytest -m 'browser or slow'
+
+browser: ## Chromium and a Korean font for test-all (as root, or with sudo)
+	@command -v chromium >/dev/null && fc-list 2>/dev/null | grep -qi nanum || { \
+	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium fonts-nanum fontconfig; }
+
+lint: setup ## ruff and mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
