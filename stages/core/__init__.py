@@ -1,0 +1,1 @@
+"""The pipeline's nouns: values in, values out. Only models, generation and training import torch."""

@@ -1,0 +1,258 @@
+"""Artifacts: folders that are complete exactly when `manifest.json` stands in them.
+
+A stage fills `models/<recipe>/.<stage>.partial/`; the manifest is written last, then the folder is renamed into place.
+A killed run leaves the partial folder, and the same request resumes in it. Nothing complete is ever written over.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from stages.core.errors import KormedError
+
+MANIFEST = "manifest.json"
+REQUEST = "request.json"
+PREVIOUS = ".previous"
+LIBRARIES = ("kormed", "torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "lm-eval", "accelerate")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a stage: the same request gives the same artifact.
+
+    Attributes:
+        stage: for example `sft` or `evaluate/base`.
+        config: the stage's recipe section, as plain JSON.
+        inputs: content hash of each part of each artifact read, by `artifact` or `artifact:part`.
+    """
+
+    stage: str
+    config: Mapping[str, Any]
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was made, of what, with what. `files` maps relative paths to SHA-256."""
+
+    stage: str
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    content: str
+    files: dict[str, str]
+    metrics: dict[str, float]
+    seconds: float
+    finished_at: str
+    commit: str | None
+    libraries: dict[str, str]
+    device: str
+
+    def part(self, name: str) -> str:
+        """Content hash of one file or folder of the artifact, so that a reader is stale only if that part changed."""
+        files = {p: h for p, h in self.files.items() if p == name or p.startswith(f"{name}/")}
+        return digest(files)
+
+
+def digest(files: Mapping[str, str]) -> str:
+    return hashlib.sha256("\n".join(f"{h}  {p}" for p, h in sorted(files.items())).encode()).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_folder(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file under `folder` by relative path; the manifest and our own bookkeeping left out."""
+    return {
+        path.relative_to(folder).as_posix(): hash_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).as_posix() not in (MANIFEST, REQUEST, ".lock")
+    }
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The manifest of a complete artifact; None where there is none.
+
+    Raises:
+        KormedError: a manifest stands there that we did not write.
+    """
+    path = folder / MANIFEST
+    try:
+        return Manifest(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (TypeError, ValueError) as error:
+        raise KormedError(f"{path}: not a manifest of this kormed ({error}); move the folder away") from None
+
+
+def checked_manifest(folder: Path) -> Manifest | None:
+    """Like `read_manifest`, and every file is what the manifest says.
+
+    Raises:
+        KormedError: a file was changed, added or removed after the artifact was made.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return None
+    now = hash_folder(folder)
+    changed = sorted({p for p, h in (manifest.files.items() ^ now.items())})
+    if changed:
+        raise KormedError(
+            f"{folder}: changed after it was made: {', '.join(changed[:3])}{' …' * (len(changed) > 3)}; "
+            f"put the file{'s' * (len(changed) > 1)} back, or remake the artifact with --force "
+            f"(the changed one moves to {PREVIOUS}/)"
+        )
+    return manifest
+
+
+def differences(manifest: Manifest, request: Request) -> list[str]:
+    """Why a complete artifact is not what is asked for, one line a changed key or input; empty when it is."""
+    lines = []
+    was, now = flatten(manifest.config), flatten(request.config)
+    for key in sorted(was.keys() | now.keys()):
+        if was.get(key) != now.get(key):
+            lines.append(f"{key}: made with {was.get(key)!r}, asked for {now.get(key)!r}")
+    for name in sorted(manifest.inputs.keys() | request.inputs.keys()):
+        before, after = manifest.inputs.get(name), request.inputs.get(name)
+        if before != after:
+            change = "is new" if before is None else "is gone" if after is None else "has changed"
+            lines.append(f"input {name} {change}")
+    return lines
+
+
+def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, below in value.items():
+        if isinstance(below, Mapping):
+            flat |= flatten(below, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = below
+    return flat
+
+
+def make(
+    folder: Path, request: Request, run: Callable[[Path], dict[str, float]], *, device: Callable[[], str]
+) -> Manifest:
+    """Fill `folder` by calling `run` on its partial folder, resuming one that the same request left.
+
+    The caller has seen that `folder` does not hold an artifact. Under several processes only rank 0 keeps the books.
+
+    Raises:
+        KormedError: another process makes the same artifact, or something that is not ours stands at `folder`.
+    """
+    if folder.exists():
+        raise KormedError(f"{folder}: exists and holds no {MANIFEST}, so it is not ours; move it away")
+    partial = folder.with_name(f".{folder.name}.partial")
+    if int(os.environ.get("RANK", "0")) > 0:
+        run(partial)
+        return Manifest(request.stage, {}, {}, "", {}, {}, 0, "", None, {}, device())
+    partial.mkdir(parents=True, exist_ok=True)
+    with lock(partial, request.stage):
+        _claim(partial, request)
+        started = time.monotonic()
+        metrics = run(partial)
+        files = hash_folder(partial)
+        manifest = Manifest(
+            stage=request.stage,
+            config=dict(request.config),
+            inputs=dict(request.inputs),
+            content=digest(files),
+            files=files,
+            metrics=metrics,
+            seconds=round(time.monotonic() - started, 1),
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=commit(),
+            libraries=libraries(),
+            device=device(),
+        )
+        write_json(partial / MANIFEST, asdict(manifest))
+        (partial / REQUEST).unlink()
+        (partial / ".lock").unlink()
+        partial.replace(folder)
+    return manifest
+
+
+def _claim(partial: Path, request: Request) -> None:
+    """Make the partial folder this request's own; what another request left in it moves to `.previous/`."""
+    wanted = asdict(request)
+    mark = partial / REQUEST
+    if mark.exists():
+        if json.loads(mark.read_text(encoding="utf-8")) == json.loads(json.dumps(wanted)):
+            return
+        aside = previous_place(partial.with_name(partial.name.removeprefix(".").removesuffix(".partial")), "partial")
+        aside.mkdir(parents=True)
+        for path in [p for p in partial.iterdir() if p.name != ".lock"]:
+            path.rename(aside / path.name)
+    write_json(mark, wanted)
+
+
+def set_aside(folder: Path) -> Path:
+    """Move an artifact to `.previous/<name>-<time>` beside it. Returns where it went."""
+    place = previous_place(folder, "")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    folder.rename(place)
+    return place
+
+
+def previous_place(folder: Path, kind: str) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    name = "-".join(filter(None, (folder.name, kind, stamp)))
+    place = folder.parent / PREVIOUS / name
+    tries = 2
+    while place.exists():
+        place = folder.parent / PREVIOUS / f"{name}-{tries}"
+        tries += 1
+    return place
+
+
+@contextmanager
+def lock(folder: Path, what: str) -> Iterator[None]:
+    """Hold `folder` for this process; a lock dies with its process, so a killed run never blocks the next."""
+    with (folder / ".lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise KormedError(f"{folder}: another process is making {what}; wait for it or stop it") from None
+        yield
+
+
+def write_json(path: Path, value: Any) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def commit() -> str | None:
+    """The git commit of the working directory, with `+changes` where the tree differs from it; None outside git."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        changes = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if head.returncode:
+        return None
+    return head.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+
+
+def libraries() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

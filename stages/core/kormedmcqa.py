@@ -1,0 +1,113 @@
+"""KorMedMCQA (Kweon et al. 2024, arXiv 2403.01469): read from the hub, a local mirror, or a folder of JSONL files."""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from stages.core.errors import KormedError
+from stages.core.records import LETTERS, ExamQuestion, describe, read_numbered
+
+HUB_ID = "sean0042/KorMedMCQA"
+
+Split = Literal["train", "dev", "test", "fewshot"]
+SPLITS: tuple[Split, ...] = ("train", "dev", "test", "fewshot")
+
+Questions = dict[str, dict[Split, list[ExamQuestion]]]  # by subset, then split
+
+
+def read_benchmark(source: str, revision: str | None, subsets: Iterable[str]) -> Questions:
+    """All splits of the named subsets.
+
+    `source` is a folder of `<subset>/<split>.jsonl`, a folder in the hub's layout (parquet files and a README with
+    `configs:`), or a hub id. Columns: question, A to E, answer 1-5; others are not needed.
+
+    Raises:
+        KormedError: source, subset or split is missing or empty, or a row does not fit (names file, line, field).
+    """
+    folder = Path(source)
+    if folder.is_dir():
+        if any(folder.glob("*/*.jsonl")):
+            return {subset: {split: _read_jsonl(folder, subset, split) for split in SPLITS} for subset in subsets}
+        return {subset: {split: _read_dataset(source, None, subset, split) for split in SPLITS} for subset in subsets}
+    if source.startswith((".", "/")) or source.count("/") != 1:
+        raise KormedError(
+            f"{source}: no such folder; wanted a hub id such as {HUB_ID}, a local mirror of it, "
+            f"or a folder of <subset>/<split>.jsonl (prepare.benchmark)"
+        )
+    return {subset: {split: _read_dataset(source, revision, subset, split) for split in SPLITS} for subset in subsets}
+
+
+def _read_jsonl(folder: Path, subset: str, split: Split) -> list[ExamQuestion]:
+    path = folder / subset / f"{split}.jsonl"
+    questions = []
+    for line, question in read_numbered(path, ExamQuestion):
+        if not question.question.strip():
+            raise KormedError(f"{path}:{line}: field 'question': text was wanted, found only blanks")
+        questions.append(question)
+    if not questions:
+        raise KormedError(f"{path}: the split is empty; {split} questions of {subset} were wanted")
+    return questions
+
+
+def _read_dataset(source: str, revision: str | None, subset: str, split: Split) -> list[ExamQuestion]:
+    from datasets import load_dataset
+    from datasets.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        with tempfile.TemporaryDirectory() as cache:
+            rows = load_dataset(source, subset, split=split, revision=revision, **fresh_cache(source, cache)).to_list()
+    except (ValueError, FileNotFoundError, ConnectionError, OSError) as error:
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
+        raise KormedError(
+            f"{source}: subset {subset}, split {split} could not be read{offline}: "
+            f"{' '.join(str(error).split())[:300]}\n"
+            f"  ways out: check the network, or set prepare.benchmark to a local copy (a mirror in the hub's layout, "
+            f"or a folder of <subset>/<split>.jsonl)"
+        ) from None
+    questions = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            questions.append(ExamQuestion.model_validate({key: "" if v is None else v for key, v in row.items()}))
+        except ValidationError as error:
+            raise KormedError(f"{source}: {subset}/{split}, row {number}: {describe(error)}") from None
+    if not questions:
+        raise KormedError(f"{source}: {subset}/{split} is empty")
+    return questions
+
+
+def fresh_cache(source: str, folder: str) -> dict[str, str]:
+    """`load_dataset` arguments that keep a local folder out of the shared cache.
+
+    datasets 5.2 keys a local folder's cache by its last name and the layout of its files, not by its path or content: a
+    second folder of the same name is silently answered with the first one's rows.
+    """
+    return {"cache_dir": folder} if Path(source).is_dir() else {}
+
+
+def write_mirror(questions: Questions, folder: Path) -> None:
+    """Write the benchmark in the hub's layout, so that lm-eval's task reads exactly what was decontaminated against."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    configs = []
+    for subset, splits in questions.items():
+        (folder / subset).mkdir(parents=True, exist_ok=True)
+        files = []
+        for split, rows in splits.items():
+            columns: dict[str, list[object]] = {
+                "subject": [subset] * len(rows),
+                "q_number": list(range(1, len(rows) + 1)),
+                "question": [row.question for row in rows],
+                **{letter: [getattr(row, letter) for row in rows] for letter in LETTERS},
+                "answer": [row.answer for row in rows],
+                "cot": [row.cot for row in rows],
+            }
+            pq.write_table(pa.table(columns), folder / subset / f"{split}.parquet")
+            files.append(f"  - split: {split}\n    path: {subset}/{split}.parquet")
+        configs.append(f"- config_name: {subset}\n  data_files:\n" + "\n".join(files))
+    (folder / "README.md").write_text("---\nconfigs:\n" + "\n".join(configs) + "\n---\n", encoding="utf-8")

@@ -1,0 +1,278 @@
+"""The order of the stages, written once: what each one reads, whether it stands, and how to bring it about."""
+
+import logging
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from stages.core import artifacts
+from stages.core.artifacts import Manifest, Request
+from stages.core.errors import KormedError
+from stages.core.recipe import Recipe
+
+log = logging.getLogger("kormed")
+
+RESPONSES = "responses"  # what people entered: append-only, pulled from Argilla, made by no stage
+
+
+@dataclass(frozen=True)
+class Read:
+    """One artifact that a stage reads, or only parts of it; with `when`, only once that artifact is complete."""
+
+    artifact: str
+    parts: tuple[str, ...] = ()
+    when: str | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A verb: the module that does it, the recipe section it gets, what it reads, the metric that stands for it.
+
+    `derived`: quick to remake and made of nothing but its inputs, so a stale one makes way without being asked.
+    """
+
+    name: str
+    module: str
+    section: str
+    reads: tuple[Read, ...]
+    metric: str
+    derived: bool = False
+
+
+BENCHMARK = Read("prepare", ("benchmark",))
+EVALUATION = Read("prepare", ("benchmark", "consults/heldout.jsonl"))
+
+PIPELINE = (
+    Stage("prepare", "stages.prepare", "prepare", (), "rows"),
+    Stage("sft", "stages.sft", "sft", (Read("prepare", ("train.jsonl",)),), "loss"),
+    Stage(
+        "candidates",
+        "stages.candidates",
+        "candidates",
+        (Read("prepare", ("consults/preference.jsonl",)), Read("sft")),
+        "comparisons",
+    ),
+    Stage("preferences", "stages.preferences", "preferences", (Read("candidates"), Read(RESPONSES)), "preferences"),
+    Stage("dpo", "stages.dpo", "dpo", (Read("sft"), Read("preferences", ("train.jsonl",))), "loss"),
+    Stage("evaluate/base", "stages.evaluate", "evaluate", (BENCHMARK,), "accuracy"),
+    Stage("evaluate/sft", "stages.evaluate", "evaluate", (EVALUATION, Read("sft")), "accuracy"),
+    Stage("evaluate/dpo", "stages.evaluate", "evaluate", (EVALUATION, Read("dpo")), "accuracy"),
+    Stage(
+        "report",
+        "stages.report",
+        "report",
+        (
+            Read("prepare"),
+            Read("sft"),
+            Read("evaluate/base"),
+            Read("evaluate/sft"),
+            Read("candidates", when="candidates"),
+            Read("preferences", when="preferences"),
+            Read("dpo", when="dpo"),
+            Read("evaluate/dpo", when="dpo"),
+        ),
+        "checkpoints",
+        derived=True,
+    ),
+)
+STAGES = {stage.name: stage for stage in PIPELINE}
+EVALUATIONS = tuple(stage.name for stage in PIPELINE if stage.section == "evaluate")
+
+State = Literal["done", "stale", "missing"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a stage stands: done, stale (why), or missing (what of it can be resumed)."""
+
+    stage: Stage
+    state: State
+    why: tuple[str, ...] = ()
+    manifest: Manifest | None = None
+
+
+class Run:
+    """One recipe's artifacts under `models/<name>/`."""
+
+    def __init__(self, recipe: Recipe, models: Path = Path("models")) -> None:
+        self.recipe = recipe
+        self.folder = models / recipe.name
+        self._manifests: dict[str, Manifest | None] = {}
+
+    def path(self, artifact: str) -> Path:
+        return self.folder / artifact
+
+    @property
+    def responses(self) -> Path:
+        """The append-only file of everything that annotators entered."""
+        return self.folder / RESPONSES / "responses.jsonl"
+
+    def manifest(self, artifact: str) -> Manifest | None:
+        """The checked manifest; hashed once a process, since adapters and benchmarks are not small."""
+        if artifact not in self._manifests:
+            self._manifests[artifact] = artifacts.checked_manifest(self.path(artifact))
+        return self._manifests[artifact]
+
+    def reads(self, stage: Stage) -> tuple[Read, ...]:
+        return tuple(read for read in stage.reads if read.when is None or self.manifest(read.when) is not None)
+
+    def inputs(self, stage: Stage) -> dict[str, str] | None:
+        """Content hashes of what the stage reads; None while something that it needs is missing."""
+        found: dict[str, str] = {}
+        for read in self.reads(stage):
+            if read.artifact == RESPONSES:
+                if not self.responses.exists():
+                    return None
+                found[RESPONSES] = artifacts.hash_file(self.responses)
+                continue
+            manifest = self.manifest(read.artifact)
+            if manifest is None:
+                return None
+            if read.parts:
+                found |= {f"{read.artifact}:{part}": manifest.part(part) for part in read.parts}
+            else:
+                found[read.artifact] = manifest.content
+        return found
+
+    def request(self, stage: Stage, inputs: Mapping[str, str]) -> Request:
+        section = getattr(self.recipe, stage.section)
+        config = section.model_dump(mode="json")
+        return Request(stage.name, config | self._files(config), inputs)
+
+    def _files(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Hashes of the user's own files that a section names, so that a corrected file makes its artifact stale."""
+        hashes = {}
+        consults = config.get("consults")
+        if consults and Path(consults).is_file():
+            hashes["consults_sha256"] = artifacts.hash_file(Path(consults))
+        benchmark = config.get("benchmark")
+        if benchmark and Path(benchmark).is_dir():
+            hashes["benchmark_sha256"] = artifacts.digest(artifacts.hash_folder(Path(benchmark)))
+        return hashes
+
+    def standing(self, name: str) -> Standing:
+        """Done, stale or missing. A stage is stale as well when something it was made of is stale or gone."""
+        stage = STAGES[name]
+        manifest = self.manifest(name)
+        if manifest is None:
+            partial = self.path(name).with_name(f".{self.path(name).name}.partial")
+            why = ("was stopped; the same command goes on from there",) if partial.exists() else ()
+            return Standing(stage, "missing", why)
+        why_stale = []
+        for read in self.reads(stage):
+            if read.artifact in STAGES:
+                below = self.standing(read.artifact)
+                if below.state != "done":
+                    why_stale.append(f"{read.artifact} is {below.state}")
+        inputs = self.inputs(stage)
+        if inputs is None:
+            inputs = manifest.inputs
+        why_stale += artifacts.differences(manifest, self.request(stage, inputs))
+        return Standing(stage, "stale" if why_stale else "done", tuple(why_stale), manifest)
+
+    def bring(self, name: str, *, force: bool = False) -> Manifest:
+        """The artifact `name`, made now if it is missing, its missing inputs first.
+
+        Raises:
+            KormedError: something on the way is stale, or only people can make it.
+        """
+        stage = STAGES[name]
+        for read in self.reads(stage):
+            self._bring_input(stage, read)
+        standing = self.standing(name)
+        if standing.state == "done" and not force and standing.manifest is not None:
+            log.info("%s: done already (%s)", name, self.path(name))
+            return standing.manifest
+        if standing.state != "missing":
+            if not force and not stage.derived:
+                raise KormedError(self._stale(standing))
+            log.info("%s: the one before moved to %s", name, artifacts.set_aside(self.path(name)))
+        return self._make(stage)
+
+    def evaluations(self, checkpoints: Sequence[str]) -> list[str]:
+        """The evaluations asked for; of none in particular: base, SFT and, once it is trained, DPO."""
+        if checkpoints:
+            return [f"evaluate/{checkpoint}" for checkpoint in checkpoints]
+        return [name for name in EVALUATIONS if name != "evaluate/dpo" or self.manifest("dpo") is not None]
+
+    def _bring_input(self, stage: Stage, read: Read) -> None:
+        if read.artifact == RESPONSES:
+            if not self.responses.exists():
+                raise KormedError(
+                    f"{self.responses}: no responses yet. Label with `make label`, then `make pull` "
+                    f"(or, in a recipe with simulated annotators, `kormed annotate simulate RECIPE`)"
+                )
+            return
+        below = self.standing(read.artifact)
+        if below.state == "stale":
+            raise KormedError(self._stale(below, wanted_by=stage.name))
+        if below.state == "missing":
+            log.info("%s: needs %s, which is missing; making it first", stage.name, read.artifact)
+            self.bring(read.artifact)
+
+    def _make(self, stage: Stage) -> Manifest:
+        inputs = self.inputs(stage)
+        if inputs is None:  # every input was brought just before
+            raise AssertionError(f"{stage.name}: inputs vanished")
+        reads = {
+            read.artifact.replace("/", "_"): self.responses if read.artifact == RESPONSES else self.path(read.artifact)
+            for read in self.reads(stage)
+        }
+        config = getattr(self.recipe, stage.section)
+        module = import_module(stage.module)
+        log.info("%s: started", stage.name)
+        manifest = artifacts.make(
+            self.path(stage.name),
+            self.request(stage, inputs),
+            lambda out: module.run(config, out, **reads),
+            device=device,
+        )
+        self._manifests[stage.name] = manifest
+        log.info("%s: done in %s -> %s", stage.name, duration(manifest.seconds), self.path(stage.name))
+        return manifest
+
+    def _stale(self, standing: Standing, wanted_by: str | None = None) -> str:
+        name = standing.stage.name
+        reasons = "".join(f"\n  {reason}" for reason in standing.why)
+        command = f"kormed {name.replace('/', ' --checkpoint ')} RECIPE --force"
+        need = f" (needed by {wanted_by})" if wanted_by else ""
+        return (
+            f"{self.path(name)}: stale{need}, and nothing made is written over:{reasons}\n"
+            f"  ways out: give the recipe another name; or `{command}`, "
+            f"which moves the old one to {self.path(name).parent / artifacts.PREVIOUS}/"
+        )
+
+
+def table(run: Run) -> str:
+    """Every stage on a line: state, when, how long, main metric; under it why it is stale."""
+    lines = [f"{'stage':<16}{'state':<10}{'finished (UTC)':<22}{'took':<15}metric"]
+    for stage in PIPELINE:
+        standing = run.standing(stage.name)
+        made = standing.manifest
+        if made is None:
+            lines.append(f"{stage.name:<16}{standing.state:<10}".rstrip())
+        else:
+            metric = f"{stage.metric} {made.metrics[stage.metric]:.4g}"
+            when = made.finished_at.removesuffix("+00:00").replace("T", " ")
+            lines.append(f"{stage.name:<16}{standing.state:<10}{when:<22}{duration(made.seconds):<15}{metric}")
+        lines += [f"{'':<16}  {why}" for why in standing.why]
+    return "\n".join(lines)
+
+
+def device() -> str:
+    """The hardware's name for the manifest, without importing torch for stages that do not use it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    return f"CPU, {os.cpu_count()} cores, {platform.machine()}"
+
+
+def duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

@@ -1,0 +1,335 @@
+"""Recipes: strict, typed, one section a stage. What a recipe does not say has its default here and nowhere else."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from stages.core.errors import KormedError
+
+Subset = Literal["doctor", "nurse", "pharm", "dentist"]
+Loss = Literal["sigmoid", "ipo", "hinge", "robust"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Model(Section):
+    """The base model that every checkpoint stands on."""
+
+    base: str  # hub id or local folder
+    revision: str | None = None  # hub commit or tag; None: the hub's newest
+    quantization: Literal["auto", "nf4", "none"] = "auto"  # auto: NF4 on a GPU, none on a CPU
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"  # never float16: Gemma 2 overflows in it
+    attention: Literal["eager", "sdpa"] = "eager"  # eager keeps Gemma 2's soft-capping (transformers#32309)
+
+
+class Prepare(Section):
+    """KorMedMCQA and consults to training rows."""
+
+    seed: int
+    benchmark: str  # hub id, local mirror in the hub's layout, or folder of <subset>/<split>.jsonl
+    benchmark_revision: str | None = None
+    subsets: tuple[Subset, ...] = Field(("doctor", "nurse", "pharm", "dentist"), min_length=1)
+    consults: Path | None = None  # JSONL in the report's form; None: exam questions alone
+    decontaminate: Literal["stem", "stem_and_choices", "off"] = "stem"  # what must be equal for a row to be dropped
+    heldout_consults: float = Field(0.1, gt=0, lt=1)  # share of consults no training step sees
+    preference_consults: float = Field(0.5, gt=0, le=1)  # share of the other consults that get candidate answers
+    reuse_sft_consults: bool = False  # True: SFT trains on the preference consults too, as a small set needs
+
+
+class Lora(Section):
+    """arXiv 2106.09685; targets as QLoRA has them: every linear layer (arXiv 2305.14314)."""
+
+    r: int = Field(16, gt=0)
+    alpha: int = Field(32, gt=0)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class Training(Section):
+    """What SFT and DPO have in common."""
+
+    seed: int
+    model: Model
+    epochs: float = Field(gt=0)
+    max_steps: int | None = Field(None, gt=0)  # None: as many as the epochs need
+    learning_rate: float = Field(gt=0)
+    warmup_ratio: float = Field(0.03, ge=0, lt=1)
+    scheduler: Literal["linear", "cosine", "constant"] = "cosine"
+    batch_size: int = Field(gt=0)  # rows a device and step
+    gradient_accumulation: int = Field(1, gt=0)
+    gradient_checkpointing: bool = True
+    max_length: int = Field(gt=0)  # tokens of prompt and answer together; longer rows are dropped, never cut
+    optimizer: Literal["adamw_torch", "adamw_torch_fused", "paged_adamw_8bit"] = "adamw_torch"
+    save_steps: int = Field(50, gt=0)  # a killed run goes on from the last multiple
+    report_to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
+
+
+class Sft(Training):
+    """Instruction rows to the SFT adapter."""
+
+    epochs: float = Field(3, gt=0)
+    learning_rate: float = Field(2e-4, gt=0)
+    batch_size: int = Field(4, gt=0)
+    max_length: int = Field(1280, gt=0)
+    lora: Lora = Lora()
+
+
+class Sampling(Section):
+    temperature: float = Field(0.9, gt=0)
+    top_p: float = Field(0.95, gt=0, le=1)
+
+
+class Candidates(Section):
+    """Several answers to each preference consult from the SFT model; the two most different ones are compared."""
+
+    seed: int
+    model: Model
+    per_consult: int = Field(4, ge=2)
+    limit: int | None = Field(None, gt=0)  # consults; None: all of the preference part
+    sampling: Sampling = Sampling()
+    max_new_tokens: int = Field(512, gt=0)
+    batch_size: int = Field(16, gt=0)
+    near_identical: float = Field(
+        0.9, gt=0, le=1
+    )  # Jaccard of 3-character shingles from which two answers are the same
+    allow_truncated: bool = False  # True: cut-off answers may be compared (a pretrained demo model hardly ever ends)
+
+
+class Simulation(Section):
+    """Simulated annotators, for the demo and tests: a stated rule with seeded disagreement."""
+
+    disagreement: float = Field(0.15, ge=0, le=1)  # chance that an annotator answers at random instead of by the rule
+    tie_margin: float = Field(0.05, ge=0, le=1)  # scores this near to each other are called a tie
+
+
+class Annotation(Section):
+    """Who labels, and how often each comparison is judged."""
+
+    seed: int
+    annotators: tuple[str, ...] = Field(("annotator-1", "annotator-2"), min_length=1)
+    responses_per_comparison: int = Field(1, ge=1)
+    port: int = Field(6900, ge=1024, le=65535)  # of the embedded server
+    simulation: Simulation = Simulation()
+
+    @field_validator("annotators")
+    @classmethod
+    def _valid_usernames(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        import re
+
+        for name in names:
+            if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]*", name) or name == "owner":
+                raise ValueError(f"{name!r}: letters, digits, - and _ were wanted, and not 'owner' (Argilla's rule)")
+        if len(set(names)) < len(names):
+            raise ValueError("an annotator is named twice")
+        return names
+
+    @model_validator(mode="after")
+    def _enough_annotators(self) -> "Annotation":
+        if self.responses_per_comparison > len(self.annotators):
+            raise ValueError(
+                f"responses_per_comparison is {self.responses_per_comparison}, "
+                f"there are {len(self.annotators)} annotators"
+            )
+        return self
+
+
+class Preferences(Section):
+    """Responses to chosen/rejected pairs."""
+
+    seed: int
+    min_responses: int = Field(1, ge=1)  # submitted responses a comparison needs
+    heldout: float = Field(0.1, ge=0, lt=1)  # share of the consults kept to measure the preference on
+
+
+class Dpo(Training):
+    """SFT adapter and preferences to the DPO adapter (arXiv 2305.18290)."""
+
+    epochs: float = Field(2, gt=0)
+    learning_rate: float = Field(5e-6, gt=0)
+    warmup_ratio: float = Field(0.1, ge=0, lt=1)
+    batch_size: int = Field(2, gt=0)
+    gradient_accumulation: int = Field(4, gt=0)
+    max_length: int = Field(1536, gt=0)
+    beta: float = Field(0.1, gt=0)
+    loss: Loss = "sigmoid"
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+
+
+class Evaluate(Section):
+    """lm-eval's stock KorMedMCQA task, version 3.0, and answers to the held-out consults."""
+
+    seed: int
+    model: Model
+    fewshot: int = Field(5, ge=0)
+    chat_template: bool = True
+    limit: int | None = Field(None, gt=0)  # questions a subset; None: all
+    batch_size: int = Field(8, gt=0)
+    max_gen_toks: int | None = Field(None, gt=0)  # None: the task's own
+    heldout_limit: int | None = Field(None, gt=0)  # held-out consults answered; None: all
+    heldout_max_new_tokens: int = Field(512, gt=0)
+
+
+class Report(Section):
+    """Everything measured to report.html and report.md."""
+
+    side_by_side: int = Field(12, ge=0)  # held-out consults shown with both answers
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "prepare": Prepare,
+    "sft": Sft,
+    "candidates": Candidates,
+    "annotation": Annotation,
+    "preferences": Preferences,
+    "dpo": Dpo,
+    "evaluate": Evaluate,
+    "report": Report,
+}
+SHARED = ("seed", "model")  # written once at the top of a recipe, part of every section that declares them
+
+
+class Recipe(Section):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")  # the run's name: models/<name>/
+    seed: int = 42
+    model: Model
+    prepare: Prepare
+    sft: Sft
+    candidates: Candidates
+    annotation: Annotation
+    preferences: Preferences
+    dpo: Dpo
+    evaluate: Evaluate
+    report: Report
+
+    @model_validator(mode="before")
+    @classmethod
+    def _share(cls, raw: Any) -> Any:
+        """Give every section the shared keys that it declares and does not set: a stage needs only its own section."""
+        if not isinstance(raw, dict):
+            return raw
+        shared = {"seed": cls.model_fields["seed"].default, **{key: raw[key] for key in SHARED if key in raw}}
+        spread = dict(raw)
+        for name, kind in SECTIONS.items():
+            section = raw.get(name)
+            if section is None:
+                section = {}
+            if isinstance(section, dict):
+                spread[name] = {k: v for k, v in shared.items() if k in kind.model_fields} | section
+        return spread
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe at `path` with everything it extends, and `key=value` overrides, checked as one.
+
+    Relative paths in a recipe are relative to the working directory, as in the commands that name the recipe.
+
+    Raises:
+        KormedError: lists every problem at once, with the nearest known key for each unknown one.
+    """
+    raw = _read(path, seen=())
+    for override in overrides:
+        _override(raw, override)
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise KormedError(_problems(path, error)) from None
+
+
+def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in seen:
+        raise KormedError(f"{path}: extends itself through {' -> '.join(p.name for p in seen)}; break the circle")
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise KormedError(f"{path}: no such recipe{_nearest_recipe(path)}") from None
+    except (IsADirectoryError, UnicodeDecodeError):
+        raise KormedError(f"{path}: a YAML file in UTF-8 was wanted") from None
+    except yaml.YAMLError as error:
+        raise KormedError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise KormedError(f"{path}: a mapping of sections was wanted, found {type(raw).__name__}")
+    parent = raw.pop("extends", None)
+    if parent is None:
+        return raw
+    if not isinstance(parent, str):
+        raise KormedError(f"{path}: extends: the path of one recipe was wanted, found {parent!r}")
+    return _merge(_read(path.parent / parent, (*seen, path.resolve())), raw)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")  # the first = only: values may hold more
+    if not equals or not key:
+        raise KormedError(f"--set {override}: key=value was wanted, for example sft.learning_rate=1e-4")
+    *parents, last = key.split(".")
+    section = raw
+    for parent in parents:
+        below = section.get(parent)
+        if below is None:
+            below = section[parent] = {}
+        if not isinstance(below, dict):
+            raise KormedError(f"--set {override}: {parent} is not a section")
+        section = below
+    try:
+        section[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        section[last] = value
+
+
+def _problems(path: Path, error: ValidationError) -> str:
+    top_level = {detail["loc"] for detail in error.errors()}
+    lines = []
+    for detail in error.errors():
+        loc = detail["loc"]
+        if len(loc) > 1 and loc[1] in SHARED and loc[1:] in top_level:
+            continue  # the shared section's own problem, met again in each section that shares it
+        key = ".".join(map(str, loc))
+        match detail["type"]:
+            case "extra_forbidden":
+                lines.append(f"  {key}: unknown key{_nearest_key(loc)}")
+            case "missing":
+                if len(loc) > 1 and loc[1] in SHARED:
+                    continue
+                lines.append(f"  {key}: missing")
+            case _:
+                message = detail["msg"].removeprefix("Value error, ")
+                lines.append(f"  {key}: {message} (found {str(detail['input'])[:60]!r})")
+    return "\n".join([f"{path}: {len(lines)} problem{'s' * (len(lines) != 1)}", *lines])
+
+
+def _nearest_key(loc: tuple[int | str, ...]) -> str:
+    model: type[BaseModel] = Recipe
+    for part in loc[:-1]:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return ""
+        model = annotation
+    known = [*model.model_fields, *(["extends"] if model is Recipe else [])]
+    near = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}"
+
+
+def _nearest_recipe(path: Path) -> str:
+    known = sorted(map(str, Path("recipes").rglob("*.yaml")))
+    near = difflib.get_close_matches(str(path), known, n=1, cutoff=0.4)
+    if near:
+        return f"; did you mean {near[0]}?"
+    return f"; there are {', '.join(known)}" if known else ""
+
+
+def subsets() -> tuple[str, ...]:
+    return get_args(Subset)

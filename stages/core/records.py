@@ -1,0 +1,250 @@
+"""What flows between stages: frozen, typed records, one JSON object a line on disk."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stages.core.errors import KormedError
+
+LETTERS = ("A", "B", "C", "D", "E")
+
+Letter = Literal["A", "B", "C", "D", "E"]
+Part = Literal["sft", "preference", "heldout"]
+Choice = Literal["a", "b", "tie", "both_bad"]
+Mark = Literal["empty", "truncated", "repeating", "near_identical"]
+Checkpoint = Literal["base", "sft", "dpo"]
+
+
+class Record(BaseModel):
+    """Base of every record: immutable, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExamQuestion(Record):
+    """One KorMedMCQA item. `answer` is the hub's integer, 1 for A to 5 for E."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # subject, year, period, q_number are not needed
+
+    question: str = Field(min_length=1)
+    A: str
+    B: str
+    C: str
+    D: str
+    E: str
+    answer: int = Field(ge=1, le=5)
+    cot: str = ""
+
+    @property
+    def choices(self) -> tuple[str, str, str, str, str]:
+        return (self.A, self.B, self.C, self.D, self.E)
+
+    @property
+    def letter(self) -> str:
+        return LETTERS[self.answer - 1]
+
+
+class Consult(Record):
+    """A patient's question to a doctor, with what is known of the patient and the doctor's answer."""
+
+    id: str
+    question: str
+    patient_information: str
+    answer: str
+    source: str
+
+
+class Example(Record):
+    """One row of SFT: the user turn is instruction, blank line, question; the model's turn is the answer."""
+
+    id: str
+    question: str
+    instruction: str
+    answer: str
+    source: str
+
+
+class Dropped(Record):
+    """A row that did not make it, and why. `hit` is the id of what it collided with, where it collided."""
+
+    id: str
+    reason: str
+    text: str
+    hit: str | None = None
+
+
+class Candidate(Record):
+    """A model's answer to a consult. `finished` is False where the token limit cut it off."""
+
+    id: str
+    consult_id: str
+    text: str
+    checkpoint: Checkpoint
+    temperature: float
+    top_p: float
+    seed: int
+    tokens: int
+    finished: bool
+    marks: tuple[Mark, ...] = ()
+
+
+class Comparison(Record):
+    """Two candidates as the annotator sees them; which one is A was drawn by seed."""
+
+    id: str
+    consult_id: str
+    question: str
+    patient_information: str
+    a: Candidate
+    b: Candidate
+
+
+class Response(Record):
+    """What one annotator said of one comparison. Only `submitted` ones count as an opinion."""
+
+    comparison_id: str
+    annotator: str
+    value: Choice | None  # None: a draft or a discarded record without an answer
+    status: Literal["submitted", "draft", "discarded"]
+    comment: str = ""
+    submitted_at: datetime
+
+
+class Message(Record):
+    """One chat turn in TRL's conversational format."""
+
+    role: Literal["user", "assistant"]
+    content: str
+
+
+class Preference(Record):
+    """TRL's conversational preference row, with the votes behind it. `agreement` is the winner's share of them."""
+
+    id: str
+    consult_id: str
+    prompt: tuple[Message, ...]
+    chosen: tuple[Message, ...]
+    rejected: tuple[Message, ...]
+    votes: dict[Choice, int]
+    agreement: float
+
+
+class Answer(Record):
+    """One benchmark item as a checkpoint answered it. Pairs across checkpoints by `doc_hash` within a subset."""
+
+    subset: str
+    doc_id: int
+    doc_hash: str
+    target: str
+    text: str
+    extracted: str  # what lm-eval's filter made of `text`; "[invalid]" where it found no letter
+    correct: bool
+
+
+class HeldoutAnswer(Record):
+    """A checkpoint's answer to a consult that no training step saw."""
+
+    consult_id: str
+    question: str
+    patient_information: str
+    reference: str
+    text: str
+    finished: bool
+
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def read_jsonl(path: Path, kind: type[R]) -> list[R]:
+    """Every record of a JSONL file.
+
+    Raises:
+        KormedError: the file is missing, is not UTF-8, or a line does not fit; names file, line and field.
+    """
+    return [record for _, record in read_numbered(path, kind)]
+
+
+def read_numbered(path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
+    """Like `read_jsonl`, each record with its line number (from 1). Blank lines are passed over."""
+    for line, row in read_rows(path):
+        try:
+            yield line, kind.model_validate(row)
+        except ValidationError as error:
+            raise KormedError(f"{path}:{line}: {describe(error)}") from None
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
+    """Line numbers (from 1) and raw JSON objects of a JSONL file, for files whose columns are not ours."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: U+2028 may stand inside a string
+    except FileNotFoundError:
+        raise KormedError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise KormedError(f"{path}: a JSONL file was wanted, this is a folder") from None
+    except UnicodeDecodeError as error:
+        raise KormedError(
+            f"{path}: not UTF-8 (byte {error.start}); convert it, for example: iconv -f CP949 -t UTF-8"
+        ) from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise KormedError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno})") from None
+        if not isinstance(row, dict):
+            raise KormedError(f"{path}:{number}: a JSON object was wanted, found {type(row).__name__}")
+        yield number, row
+
+
+def describe(error: ValidationError) -> str:
+    """One line for a person: every field that does not fit, what was wanted and what was there."""
+    problems = []
+    for detail in error.errors():
+        field = ".".join(map(str, detail["loc"])) or "row"
+        found = "" if detail["type"] == "missing" else f" (found {str(detail['input'])[:60]!r})"
+        problems.append(f"field {field!r}: {detail['msg']}{found}")
+    return "; ".join(problems)
+
+
+def write_jsonl(path: Path, records: Iterable[BaseModel]) -> int:
+    """Write records to `path` through a temporary file: a half-written one never has its name. Returns how many."""
+    count = 0
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(to_line(record))
+            count += 1
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    return count
+
+
+def append_jsonl(path: Path, records: Iterable[BaseModel]) -> None:
+    """Add records to the end of `path` and wait until they are on the disk."""
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(to_line(record) for record in records)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_appended(path: Path, kind: type[R]) -> list[R]:
+    """Records that `append_jsonl` wrote; a half-written last line (a kill in the middle) is cut off the file."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    return read_jsonl(path, kind)
+
+
+def to_line(record: BaseModel) -> str:
+    return json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n"
