@@ -1,0 +1,328 @@
+"""kormed: parses, calls, prints; decides nothing. stdout is the result, stderr the talk."""
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stages.core.errors import KormedError
+
+if TYPE_CHECKING:
+    from stages.core.pipeline import Run
+
+# Before any library is imported: their chatter drowns ours, and nothing here phones home.
+QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",  # lm-eval and datasets fork after the tokenizer was used
+    "ARGILLA_ENABLE_TELEMETRY": "0",
+    "PYTHONWARNINGS": "ignore",
+}
+
+
+class Refused(click.ClickException):
+    """A KormedError on its way out: the bare message on stderr, its own exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # a class variable in Click, read through the instance
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.message, err=True)
+
+
+class Commands(click.Group):
+    """Turns what a user can cause into one message without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KormedError as error:
+            raise Refused(str(error), error.exit_code) from None
+        except KeyboardInterrupt:
+            raise Refused(
+                "\nstopped. Nothing finished is lost; the same command goes on where it was (kormed status RECIPE)", 1
+            ) from None
+        except Exception as error:
+            if is_disk_full(error):
+                raise Refused(
+                    f"the disk is full: {error}. What was finished is whole; make room and run the same command again, "
+                    f"which goes on where it was",
+                    1,
+                ) from None
+            raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Also where a library wraps the system's error in one of its own, as safetensors does."""
+    return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in str(error)
+
+
+def recipe_command(function: Callable[..., None]) -> Callable[..., None]:
+    function = click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe value, e.g. sft.epochs=1."
+    )(function)
+    return click.argument("recipe", type=click.Path(path_type=Path))(function)
+
+
+def stage_command(function: Callable[..., None]) -> Callable[..., None]:
+    function = click.option(
+        "--force", is_flag=True, help="Make it anew; the one that stands there moves to .previous/."
+    )(function)
+    return recipe_command(function)
+
+
+def open_run(recipe: Path, overrides: tuple[str, ...]) -> "Run":
+    from stages.core.pipeline import Run
+    from stages.core.recipe import load_recipe
+
+    return Run(load_recipe(recipe, overrides))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kormed")
+def main() -> None:
+    """From a small Gemma to a Korean medical assistant, and what each step was worth on KorMedMCQA.
+
+    \b
+    kormed check recipes/gemma-2-2b-it.yaml
+    kormed sft recipes/gemma-2-2b-it.yaml
+    kormed status recipes/gemma-2-2b-it.yaml
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if "PYTHONWARNINGS" in os.environ and os.environ["PYTHONWARNINGS"] == "ignore":
+        import warnings
+
+        warnings.filterwarnings("ignore")
+    for library in ("lm_eval", "lm-eval", "bitsandbytes", "argilla", "httpx"):
+        logging.getLogger(library).setLevel(logging.ERROR)
+    logger = logging.getLogger("kormed")
+    logger.setLevel(logging.INFO)
+    logger.handlers = [handler := logging.StreamHandler(sys.stderr)]
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.propagate = False
+
+
+@main.command()
+@click.argument("recipes", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe value first.")
+def check(recipes: tuple[Path, ...], overrides: tuple[str, ...]) -> None:
+    """Validate recipes without running anything; all problems at once.
+
+    \b
+    kormed check recipes/gemma-2-2b-it.yaml --set sft.learning_rate=1e-4
+    """
+    from stages.core.recipe import load_recipe
+
+    problems = []
+    for path in recipes:
+        try:
+            recipe = load_recipe(path, overrides)
+            click.echo(f"{path}: good (runs as {recipe.name})")
+        except KormedError as error:
+            problems.append(str(error))
+    if problems:
+        raise KormedError("\n".join(problems))
+
+
+@main.command()
+@recipe_command
+def status(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """What is done, stale (and why) or missing.
+
+    \b
+    kormed status recipes/demo/demo.yaml
+    """
+    from stages.core.pipeline import table
+
+    click.echo(table(open_run(recipe, overrides)))
+
+
+@main.command()
+@stage_command
+def prepare(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """KorMedMCQA and consults to decontaminated instruction rows.
+
+    \b
+    kormed prepare recipes/demo/demo.yaml
+    """
+    bring(open_run(recipe, overrides), "prepare", force)
+
+
+@main.command()
+@stage_command
+def sft(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """Instruction rows to the SFT adapter (QLoRA on a GPU).
+
+    \b
+    kormed sft recipes/gemma-2-2b-it.yaml --set sft.learning_rate=1e-4
+    """
+    bring(open_run(recipe, overrides), "sft", force)
+
+
+@main.command()
+@stage_command
+def candidates(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """Several answers of the SFT model to each preference consult, paired for comparison.
+
+    \b
+    kormed candidates recipes/demo/demo.yaml
+    """
+    bring(open_run(recipe, overrides), "candidates", force)
+
+
+@main.command()
+@stage_command
+def preferences(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """Comparisons and pulled responses to chosen/rejected pairs; pulls first if nothing was pulled yet.
+
+    \b
+    kormed preferences recipes/demo/demo.yaml
+    """
+    run = open_run(recipe, overrides)
+    pull_if_missing(run)
+    bring(run, "preferences", force)
+
+
+@main.command()
+@stage_command
+def dpo(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """SFT adapter and preferences to the DPO adapter; stops unless its reference is proven to be SFT.
+
+    \b
+    kormed dpo recipes/demo/demo.yaml --set dpo.beta=0.2
+    """
+    run = open_run(recipe, overrides)
+    pull_if_missing(run)
+    bring(run, "dpo", force)
+
+
+@main.command()
+@stage_command
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.Choice(["base", "sft", "dpo"]),
+    help="Which to evaluate (repeatable); without it base, sft and, once it is trained, dpo.",
+)
+def evaluate(recipe: Path, overrides: tuple[str, ...], force: bool, checkpoints: tuple[str, ...]) -> None:
+    """Base, SFT and DPO on lm-eval's stock KorMedMCQA v3.0, one base in memory.
+
+    \b
+    kormed evaluate recipes/demo/demo.yaml --checkpoint dpo
+    """
+    run = open_run(recipe, overrides)
+    for name in run.evaluations(checkpoints):
+        bring(run, name, force)
+
+
+@main.command()
+@stage_command
+def report(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """Everything measured to report.html and report.md.
+
+    \b
+    kormed report recipes/demo/demo.yaml
+    """
+    run = open_run(recipe, overrides)
+    bring(run, "report", force)
+    click.echo(f"report: {run.path('report') / 'report.html'}")
+
+
+@main.group()
+def annotate() -> None:
+    """Comparisons to annotators and their responses back, through Argilla."""
+
+
+@annotate.command()
+@recipe_command
+def serve(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """Start the embedded Argilla, push the comparisons and keep serving until Ctrl-C.
+
+    \b
+    kormed annotate serve recipes/demo/demo.yaml --set annotation.port=6901
+    """
+    from annotation.labelling import serve as serve_comparisons
+
+    run = open_run(recipe, overrides)
+    run.bring("candidates")
+    serve_comparisons(run, click.echo)
+
+
+@annotate.command()
+@recipe_command
+def push(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """Bring the comparisons to Argilla; a second push adds nothing twice.
+
+    \b
+    ARGILLA_API_URL=… ARGILLA_API_KEY=… kormed annotate push recipes/gemma-2-2b-it.yaml
+    """
+    from annotation.labelling import push_comparisons
+
+    run = open_run(recipe, overrides)
+    run.bring("candidates")
+    click.echo(push_comparisons(run))
+
+
+@annotate.command()
+@recipe_command
+def pull(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """Append what annotators entered since the last pull to the run's responses.
+
+    \b
+    kormed annotate pull recipes/demo/demo.yaml
+    """
+    from annotation.labelling import pull_responses
+
+    click.echo(pull_responses(open_run(recipe, overrides)))
+
+
+@annotate.command()
+@recipe_command
+def progress(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """How far labelling is, over all and by annotator.
+
+    \b
+    kormed annotate progress recipes/demo/demo.yaml
+    """
+    from annotation.labelling import show_progress
+
+    click.echo(show_progress(open_run(recipe, overrides)))
+
+
+@annotate.command()
+@recipe_command
+def simulate(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """Let the recipe's simulated annotators answer every comparison, by a stated rule, through the server's API.
+
+    \b
+    kormed annotate simulate recipes/demo/demo.yaml
+    """
+    from annotation.labelling import simulate_annotators
+
+    run = open_run(recipe, overrides)
+    run.bring("candidates")
+    click.echo(simulate_annotators(run))
+
+
+def bring(run: "Run", name: str, force: bool) -> None:
+    manifest = run.bring(name, force=force)
+    metrics = "  ".join(f"{key} {value:.4g}" for key, value in manifest.metrics.items())
+    click.echo(f"{name}: {run.path(name)}  {metrics}")
+
+
+def pull_if_missing(run: "Run") -> None:
+    if not run.responses.exists():
+        from annotation.labelling import pull_responses
+
+        click.echo(pull_responses(run), err=True)

@@ -1,0 +1,192 @@
+"""The base model and its adapters: one base in memory, adapters switched on and off."""
+
+import functools
+import gc
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from stages.core.artifacts import write_json
+from stages.core.chat import END_OF_TURN, GEMMA_TEMPLATE
+from stages.core.errors import KormedError
+from stages.core.recipe import Model
+
+log = logging.getLogger("kormed")
+
+BASE_MARK = "base.json"  # in every adapter's folder: which base it stands on
+
+Quantization = Literal["nf4", "none"]
+
+
+def quantization(model: Model) -> Quantization:
+    """What `auto` comes to on this machine."""
+    if model.quantization != "auto":
+        return model.quantization
+    return "nf4" if torch.cuda.is_available() else "none"
+
+
+def load_tokenizer(model: Model) -> Tokenizer:
+    """The base's tokenizer, padding left, with Gemma's chat template where the base has none (a pretrained one).
+
+    Raises:
+        KormedError: it is not there, is gated, or is not a Gemma tokenizer.
+    """
+    tokenizer: Tokenizer = _from_pretrained(AutoTokenizer, model, padding_side="left")
+    if tokenizer.convert_tokens_to_ids(END_OF_TURN) in (None, tokenizer.unk_token_id):
+        raise KormedError(f"{model.base}: its tokenizer has no {END_OF_TURN}; a Gemma 2 or 3 was wanted (model.base)")
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = GEMMA_TEMPLATE
+    return tokenizer
+
+
+def load_base(model: Model) -> PreTrainedModel:
+    """A fresh copy of the base, ready for LoRA: NF4 with double quantisation (QLoRA, arXiv 2305.14314) or plain.
+
+    Raises:
+        KormedError: it is not there, is gated, or does not fit.
+    """
+    kind = quantization(model)
+    dtype = getattr(torch, model.dtype)
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": model.attention}
+    if kind == "nf4":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    if torch.cuda.is_available():
+        options["device_map"] = {"": torch.cuda.current_device()}
+    elif model.quantization == "auto":
+        log.info("model: no GPU here, so the base stays in %s instead of NF4 (model.quantization=auto)", model.dtype)
+    base: PreTrainedModel = _from_pretrained(AutoModelForCausalLM, model, **options)
+    if kind == "nf4" and not torch.cuda.is_available():
+        keep_gradients(base)
+    tokens = [base.config.get_text_config().eos_token_id, load_tokenizer(model).convert_tokens_to_ids(END_OF_TURN)]
+    # As Gemma's instruction-tuned releases have it. Without it generation runs on past the end of the answer.
+    base.generation_config.eos_token_id = [t for t in tokens if isinstance(t, int)]
+    return base
+
+
+def keep_gradients(base: PreTrainedModel) -> None:
+    """Switch off bitsandbytes' AVX512-BF16 repacking on CPUs: after one no-grad forward hardly any gradient comes."""
+    from bitsandbytes.nn import Linear4bit
+
+    for module in base.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+class Loaded:
+    """One base in memory and the adapters that were put on it so far."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.tokenizer = load_tokenizer(model)
+        self.base: PreTrainedModel = load_base(model)
+        self.base.train(False)
+        self.peft: PeftModel | None = None
+
+    @contextmanager
+    def checkpoint(self, adapter: Path | None) -> Iterator[PreTrainedModel | PeftModel]:
+        """The base with `adapter` on; with None, the base as if no adapter had ever been there."""
+        if adapter is None:
+            if self.peft is None:
+                yield self.base
+            else:
+                with self.peft.disable_adapter():
+                    yield self.peft
+            return
+        check_base(adapter, self.base, self.model)
+        name = "checkpoint-" + hashlib.sha256(str(adapter.resolve()).encode()).hexdigest()[:8]
+        if self.peft is None:
+            self.peft = PeftModel.from_pretrained(self.base, adapter, adapter_name=name)
+        elif name not in self.peft.peft_config:
+            self.peft.load_adapter(adapter, adapter_name=name)
+        self.peft.set_adapter(name)
+        self.peft.eval()
+        yield self.peft
+
+
+@functools.lru_cache(maxsize=1)
+def loaded(model: Model) -> Loaded:
+    """The base kept in memory between stages that only read it, so that three evaluations load it once."""
+    return Loaded(model)
+
+
+def release() -> None:
+    """Forget the base kept by `loaded`, before training loads its own."""
+    loaded.cache_clear()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def fingerprint(base: PreTrainedModel) -> str:
+    """A hash of weights that quantisation leaves alone, so that a base is known wherever it lies."""
+    embedding = base.get_input_embeddings().weight[:8]  # type: ignore[index]
+    values = embedding.detach().to(device="cpu", dtype=torch.bfloat16).contiguous().view(torch.int16).numpy()
+    shape = (base.config.get_text_config().hidden_size, base.config.get_text_config().num_hidden_layers)
+    return hashlib.sha256(repr(shape).encode() + values.tobytes()).hexdigest()[:16]
+
+
+def save_adapter(trained: PeftModel, folder: Path, base: PreTrainedModel, model: Model) -> None:
+    """The trained adapter alone (DPO's frozen copy of SFT stays behind), and which base it stands on."""
+    trained.save_pretrained(str(folder), selected_adapters=["default"])
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    write_json(folder / BASE_MARK, {"base": model.base, "revision": model.revision, "fingerprint": fingerprint(base)})
+
+
+def check_base(adapter: Path, base: PreTrainedModel, model: Model) -> None:
+    """Raises KormedError where the adapter was trained on another base."""
+    mark = adapter / BASE_MARK
+    if not mark.exists():
+        raise KormedError(f"{adapter}: no {BASE_MARK} in it, so it is no adapter that kormed trained")
+    was = json.loads(mark.read_text(encoding="utf-8"))
+    if was["fingerprint"] != fingerprint(base):
+        raise KormedError(
+            f"{adapter}: an adapter of {was['base']}, not of {model.base} as it is now; "
+            f"set model.base to the one it was trained on, or train again"
+        )
+
+
+def _from_pretrained(kind: Any, model: Model, **options: Any) -> Any:
+    try:
+        return kind.from_pretrained(model.base, revision=model.revision, trust_remote_code=False, **options)
+    except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise KormedError(_why_not_loaded(model, error)) from None
+    except torch.OutOfMemoryError:
+        raise KormedError(
+            f"{model.base}: does not fit into the GPU's memory; free it, or set model.quantization=nf4"
+        ) from None
+
+
+def _why_not_loaded(model: Model, error: Exception) -> str:
+    chain: list[BaseException] = [error]
+    while (below := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(below)
+    if any(isinstance(e, GatedRepoError) for e in chain) or "gated repo" in str(error):
+        return (
+            f"{model.base}: a gated model. Accept its licence at https://huggingface.co/{model.base} with your "
+            f"account, then set HF_TOKEN to a token of that account (or set model.base to a local copy)"
+        )
+    if Path(model.base).is_dir():
+        return f"{model.base}: not a model folder that transformers can load: {' '.join(str(error).split())[:300]}"
+    if model.base.startswith((".", "/")) or model.base.count("/") != 1:
+        return (
+            f"{model.base}: no such folder; wanted a hub id or a folder with config.json and safetensors (model.base)"
+        )
+    return (
+        f"{model.base}: neither a local folder nor to be had from the hub: {' '.join(str(error).split())[:300]}\n"
+        f"  ways out: check the network and the id, or set model.base to a local copy"
+    )
