@@ -1,0 +1,136 @@
+"""report: everything measured in, report.html (self-contained) and report.md from the same numbers out.
+
+Without `evaluate_dpo` it is base against SFT. Checkpoints that were not asked the same questions in the same
+way stop it.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from stages.core import findings, plots, statistics, wording
+from stages.core.pipeline import duration
+from stages.core.recipe import Report
+from stages.core.records import Checkpoint, Consult, read_jsonl
+
+log = logging.getLogger("kormed")
+
+TEMPLATES = Path(__file__).parent / "core" / "templates"
+EXAMPLES = 3  # dropped rows shown for each reason
+
+
+def run(
+    config: Report,
+    out: Path,
+    *,
+    prepare: Path,
+    sft: Path,
+    evaluate_base: Path,
+    evaluate_sft: Path,
+    candidates: Path | None = None,
+    preferences: Path | None = None,
+    dpo: Path | None = None,
+    evaluate_dpo: Path | None = None,
+) -> dict[str, float]:
+    base, tuned = findings.read_evaluation("base", evaluate_base), findings.read_evaluation("sft", evaluate_sft)
+    preferred = findings.read_evaluation("dpo", evaluate_dpo) if evaluate_dpo else None
+    evaluations = [base, tuned, *([preferred] if preferred else [])]
+    findings.require_pairs(evaluations)
+    folders = (prepare, sft, candidates, preferences, dpo, evaluate_base, evaluate_sft, evaluate_dpo)
+    artifacts = [findings.manifest_of(folder) for folder in folders if folder]
+    rows, contrasts = findings.rows(evaluations), findings.contrasts(evaluations)
+    sources = findings.read_sources(prepare / "lengths.json")
+    labels = findings.read_facts(preferences / "labels.json", findings.Labels) if preferences else None
+    pairs = findings.count_preferences(preferences) if preferences else None
+    proof = findings.read_facts(dpo / "proof.json", findings.Proof) if dpo else None
+    sft_dropped = findings.reasons(sft / "dropped.jsonl", 0)
+    dpo_dropped = findings.reasons(dpo / "dropped.jsonl", 0) if dpo else []
+    shown = findings.side_by_side(tuned, preferred, config.side_by_side)
+    note = wording.simulated(labels)
+    page = {
+        "name": prepare.parent.name,
+        "finished": max(manifest.finished_at for manifest in artifacts)[:10],
+        "summary": wording.summary(
+            base.settings.base,
+            sources[findings.ALL].rows - findings.total(sft_dropped),
+            pairs[0] - findings.total(dpo_dropped) if pairs and preferred else None,
+            rows[-1],
+            contrasts,
+        ),
+        "simulated": note,
+        "evaluations": evaluations,
+        "settings": base.settings,
+        "benchmark": artifacts[0].config.get("benchmark"),
+        "rows": rows,
+        "end": plots.ticks(0, max(100 * cell.score.interval.high for row in rows for cell in row.cells), 5)[-1],
+        "contrasts": contrasts,
+        "uneven": findings.uneven(evaluations),
+        "sft_charts": charts(sft, "sft", {"loss": ("loss", None)}),
+        "dpo_charts": charts(dpo, "dpo", dpo_curves(proof)) if dpo and proof else [],
+        "proof": proof,
+        "sft_dropped": sft_dropped,
+        "dpo_dropped": dpo_dropped,
+        "sources": sources,
+        "dropped": findings.reasons(prepare / "dropped.jsonl", EXAMPLES),
+        "consults": {
+            part: len(read_jsonl(prepare / "consults" / f"{part}.jsonl", Consult)) for part in ("preference", "heldout")
+        },
+        "generated": findings.read_generated(candidates) if candidates else None,
+        "labels": labels,
+        "pairs": pairs,
+        "side_by_side": shown,
+        "heldout_answers": len(tuned.heldout),
+        "artifacts": artifacts,
+        "library_sets": findings.library_sets(artifacts),
+        "limits": wording.limits(rows[-1], note),
+    }
+    for name in ("report.html", "report.md"):
+        (out / name).write_text(render(name, page), encoding="utf-8")
+    log.info("report: %d checkpoints on %d questions", len(evaluations), rows[-1].questions)
+    return {"checkpoints": len(evaluations), "questions": rows[-1].questions, "side_by_side": len(shown)}
+
+
+def charts(folder: Path, hue: Checkpoint, curves: dict[str, tuple[str, float | None]]) -> list[dict[str, Any]]:
+    """A picture for each key of the training log: what it shows, and the level that is drawn for comparison."""
+    logged = findings.read_log(folder / "log.jsonl")
+    found = []
+    for key, (label, level) in curves.items():
+        line = plots.curve(logged, key)
+        picture = Markup(plots.line_chart(line, label=label, hue=hue, level=level)) if line.points else None
+        found.append({"label": label, "curve": line, "level": level, "picture": picture})
+    return found
+
+
+def dpo_curves(proof: findings.Proof) -> dict[str, tuple[str, float | None]]:
+    return {
+        "loss": ("loss", proof.expected_loss),
+        "rewards/margins": ("reward margin, chosen minus rejected", 0.0),
+        "rewards/accuracies": ("share of pairs with chosen above rejected", 0.5),
+    }
+
+
+def render(name: str, page: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=name.endswith(".html"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "duration": duration,
+        "markdown": wording.markdown,
+        "unbroken": wording.unbroken,
+        "yaml": as_yaml,
+    }
+    environment.globals |= {"plots": plots, "statistics": statistics, "wording": wording, "Markup": Markup}
+    return environment.get_template(f"{name}.j2").render(page)
+
+
+def as_yaml(section: dict[str, Any]) -> str:
+    return yaml.safe_dump(section, allow_unicode=True, sort_keys=False)
