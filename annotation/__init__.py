@@ -1,0 +1,1 @@
+"""Labelling in Argilla: the embedded server or a team's own, push, pull, progress, simulated annotators."""
