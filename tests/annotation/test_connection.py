@@ -1,0 +1,105 @@
+"""connection: the same commands against the embedded server and a team's own, and one sentence when it fails."""
+
+from pathlib import Path
+
+import pytest
+
+from annotation import embedded
+from annotation.connection import connect
+from annotation.embedded import Credential, Server
+from annotation.push import push
+from stages.core.errors import KormedError
+from stages.core.recipe import Annotation
+from tests.annotation.examples import WORKSPACE, comparisons, free_port
+
+
+def use_team_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, key: str) -> None:
+    """As somebody who has no embedded server: only the address and a key."""
+    monkeypatch.setenv("KORMED_ARGILLA_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("ARGILLA_API_URL", url)
+    monkeypatch.setenv("ARGILLA_API_KEY", key)
+
+
+def test_a_teams_own_server_is_used_and_never_started_or_stopped(
+    server: Server,
+    people: dict[str, Credential],
+    config: Annotation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    use_team_server(monkeypatch, tmp_path, server.url, people["owner"].api_key)
+    more = config.model_copy(update={"annotators": ("doctor-kim", "doctor-unknown")})
+    with connect(more, "team-recipe", create=True) as client:
+        assert push(client, "team-recipe", comparisons(500, 2), config).new == 2
+        workspace = client.workspaces("team-recipe")
+        assert workspace is not None
+        assert [user.username for user in workspace.users] == ["doctor-kim"]
+    assert "doctor-unknown" in caplog.text
+    assert not (tmp_path / "none").exists()
+    assert server.is_alive
+
+
+@pytest.mark.parametrize(
+    ("present", "missing"), [("ARGILLA_API_URL", "ARGILLA_API_KEY"), ("ARGILLA_API_KEY", "ARGILLA_API_URL")]
+)
+def test_address_without_key_and_key_without_address_are_named(
+    config: Annotation, monkeypatch: pytest.MonkeyPatch, present: str, missing: str
+) -> None:
+    monkeypatch.setenv(present, "http://127.0.0.1:1")
+    with pytest.raises(KormedError, match=f"{missing} is not set"), connect(config, WORKSPACE):
+        pass
+
+
+def test_a_refused_key_is_one_sentence(
+    server: Server, config: Annotation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_team_server(monkeypatch, tmp_path, server.url, "wrong")
+    with pytest.raises(KormedError, match="refuses the API key"), connect(config, WORKSPACE):
+        pass
+
+
+def test_an_annotators_key_is_too_small_a_role(
+    server: Server, people: dict[str, Credential], config: Annotation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_team_server(monkeypatch, tmp_path, server.url, people["doctor-kim"].api_key)
+    with pytest.raises(KormedError, match="doctor-kim's, with the role annotator"), connect(config, WORKSPACE):
+        pass
+
+
+def test_a_server_that_is_down_is_one_sentence(
+    config: Annotation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_team_server(monkeypatch, tmp_path, f"http://127.0.0.1:{free_port()}", "key")
+    with pytest.raises(KormedError, match="is the server up"), connect(config, WORKSPACE):
+        pass
+
+
+def test_before_the_first_push_there_is_nothing_to_connect_to(
+    config: Annotation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KORMED_ARGILLA_HOME", str(tmp_path / "none"))
+    with pytest.raises(KormedError, match="make label"), connect(config, WORKSPACE):
+        pass
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_embedded_server_that_does_not_run_is_started_for_the_command_and_stopped_after_it(
+    config: Annotation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    monkeypatch.setenv("KORMED_ARGILLA_HOME", str(home))
+    config = config.model_copy(update={"annotators": ("doctor-kim",), "port": free_port()})
+    with connect(config, WORKSPACE, create=True) as client:
+        assert client.me.username == "owner"
+        assert embedded.find_running(home) == client.api_url
+    assert embedded.find_running(home) is None
+
+
+def test_a_server_that_goes_away_in_the_middle_is_one_sentence(
+    server: Server, people: dict[str, Credential], config: Annotation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_team_server(monkeypatch, tmp_path, server.url, people["owner"].api_key)
+    with pytest.raises(KormedError, match="went away"), connect(config, WORKSPACE) as client:
+        client.http_client.base_url = f"http://127.0.0.1:{free_port()}"  # where nothing listens
+        push(client, WORKSPACE, comparisons(1, 1), config)

@@ -1,0 +1,133 @@
+"""Statistics against published values, not against themselves."""
+
+import pytest
+
+from stages.core.statistics import (
+    PairedTest,
+    Score,
+    change_text,
+    holm,
+    majority,
+    mcnemar,
+    p_text,
+    paired_tests,
+    relative_change,
+    smallest_shown,
+    wilson,
+)
+
+
+@pytest.mark.parametrize(
+    ("correct", "questions", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_gives_newcombes_published_intervals(correct: int, questions: int, low: float, high: float) -> None:
+    """Newcombe, Statistics in Medicine 17 (1998) 857-872, table I, method 3."""
+    interval = wilson(correct, questions)
+    assert round(interval.low, 4) == low
+    assert round(interval.high, 4) == high
+
+
+def test_no_questions_have_no_interval() -> None:
+    with pytest.raises(ValueError, match="n"):
+        wilson(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "published"),
+    [
+        (33.10, 38.39, "▴ 15.98 %"),
+        (48.86, 51.03, "▴ 4.44 %"),
+        (42.49, 43.05, "▴ 1.32 %"),
+        (35.64, 37.85, "▴ 6.20 %"),
+    ],
+)
+def test_relative_change_is_the_published_reports(before: float, after: float, published: str) -> None:
+    """The four subsets of the report that kormed starts from."""
+    assert change_text(relative_change(before, after)) == published
+
+
+def test_a_loss_points_down_and_no_change_points_nowhere() -> None:
+    assert change_text(relative_change(50, 40)) == "▾ 20.00 %"
+    assert change_text(relative_change(50, 50)) == "± 0.00 %"
+
+
+def test_a_change_from_zero_is_undefined() -> None:
+    assert relative_change(0, 12.5) is None
+    assert change_text(None) == "–"
+
+
+def test_mcnemar_gives_the_published_p_of_agrestis_approval_survey() -> None:
+    """86 and 150 discordant pairs; R package exact2x2, vignette, `mcnemar.exact`: p-value = 3.716e-05."""
+    assert mcnemar(150, 86) == pytest.approx(3.716e-05, rel=1e-3)
+
+
+@pytest.mark.parametrize(("gained", "lost", "p"), [(5, 0, 0.0625), (6, 0, 0.03125), (8, 1, 0.0390625), (3, 3, 1.0)])
+def test_mcnemar_is_the_sign_test_of_the_discordant_pairs(gained: int, lost: int, p: float) -> None:
+    """By hand: 2 * 2^-5, 2 * 2^-6, 2 * (1 + 9) * 2^-9, and an even split."""
+    assert mcnemar(gained, lost) == pytest.approx(p)
+    assert mcnemar(lost, gained) == pytest.approx(p)
+
+
+def test_checkpoints_that_agree_on_every_question_have_p_one() -> None:
+    assert mcnemar(0, 0) == 1.0
+
+
+def test_holm_gives_the_textbook_example() -> None:
+    """Wikipedia, Holm-Bonferroni method: p = 0.01, 0.04, 0.03, 0.005; R's p.adjust gives 0.03, 0.06, 0.06, 0.02."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_never_exceeds_one_and_leaves_a_single_test_alone() -> None:
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([0.04]) == [0.04]
+    assert holm([]) == []
+
+
+def test_tests_of_one_family_are_corrected_together() -> None:
+    alone, tight = paired_tests([(100, 6, 0), (100, 10, 10)])
+    assert alone.p == 0.03125
+    assert alone.adjusted == 0.0625
+    assert tight.verdict == "no difference shown (p = 1.00)"
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "adjusted", "verdict"),
+    [
+        (30, 5, 0.00002, "better (p < 0.001)"),
+        (5, 30, 0.003, "worse (p = 0.003)"),
+        (12, 8, 0.41, "no difference shown (p = 0.41)"),
+        (12, 8, 0.0503, "no difference shown (p = 0.050)"),
+    ],
+)
+def test_words_follow_the_adjusted_p(gained: int, lost: int, adjusted: float, verdict: str) -> None:
+    assert PairedTest(100, gained, lost, 0.00001, adjusted).verdict == verdict
+
+
+def test_net_change_is_in_points() -> None:
+    assert PairedTest(200, 12, 8, 0.5, 0.5).points == 2.0
+
+
+@pytest.mark.parametrize(("discordant", "least"), [(0, None), (5, None), (6, 6), (9, 7), (20, 10), (100, 22)])
+def test_the_smallest_difference_that_could_be_shown(discordant: int, least: int | None) -> None:
+    """Critical values of the two-sided sign test at 5 %: 0 of 6, 1 of 9, 5 of 20, 39 of 100."""
+    assert smallest_shown(discordant) == least
+
+
+def test_a_score_prints_two_decimals() -> None:
+    assert Score(144, 435).percent == 33.1
+    assert Score(0, 3).accuracy == 0
+
+
+def test_the_majority_letter_is_the_most_frequent_target() -> None:
+    assert majority(["B", "A", "B", "C"]) == ("B", 0.5)
+    assert majority(["C", "A"]) == ("A", 0.5)
+    with pytest.raises(ValueError, match="no targets"):
+        majority([])
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.0004, "p < 0.001"), (0.0312, "p = 0.031"), (0.41, "p = 0.41"), (1.0, "p = 1.00")]
+)
+def test_p_is_printed_as_journals_do(p: float, text: str) -> None:
+    assert p_text(p) == text

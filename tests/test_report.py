@@ -1,0 +1,494 @@
+"""report: what a reader must be able to trust, on small real artifact folders."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from stages import report
+from stages.core.artifacts import Manifest
+from stages.core.errors import KormedError
+from stages.core.recipe import Report
+from stages.core.records import (
+    Answer,
+    Candidate,
+    Checkpoint,
+    Comparison,
+    Consult,
+    Dropped,
+    HeldoutAnswer,
+    Message,
+    Preference,
+    write_jsonl,
+)
+
+SETTINGS: dict[str, Any] = {
+    "task": "kormedmcqa",
+    "task_version": 3.0,
+    "fewshot": 5,
+    "chat_template": True,
+    "fewshot_as_multiturn": False,
+    "limit": None,
+    "max_gen_toks": None,
+    "base": "google/gemma-2-2b-it",
+    "base_fingerprint": "0011",
+    "dtype": "bfloat16",
+    "quantization": "nf4",
+    "lm_eval": "0.4.13",
+}
+CONSULT = Consult(
+    id="consult-1",
+    question="열이 사흘째 나는데 병원에 가야 할까요?",
+    patient_information="34세 여성\n특이 병력 없음",
+    answer="사흘 넘게 열이 나면 진료를 받으시는 것이 좋습니다.",
+    source="consult",
+)
+
+
+def write_json(path: Path, value: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+
+
+def write_rows(path: Path, rows: Sequence[BaseModel]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_jsonl(path, rows)
+
+
+def write_manifest(folder: Path, stage: str, config: dict[str, Any] | None = None) -> None:
+    manifest = Manifest(
+        stage=stage,
+        config=config or {"seed": 42},
+        inputs={},
+        content="c0ffee" * 10,
+        files={},
+        metrics={},
+        seconds=61.0,
+        finished_at="2026-05-04T10:20:30+00:00",
+        commit="0123456789abcdef0123456789abcdef01234567",
+        libraries={"trl": "1.16.0"},
+        device="1 x NVIDIA H200",
+    )
+    write_json(folder / "manifest.json", asdict(manifest))
+
+
+def write_prepare(run: Path) -> None:
+    folder = run / "prepare"
+    rows = {"rows": 100, "characters": {"min": 80, "median": 210.5, "max": 1400}}
+    write_json(folder / "lengths.json", {"all": rows, "kormedmcqa/doctor": rows})
+    write_rows(
+        folder / "dropped.jsonl",
+        [
+            Dropped(
+                id="kormedmcqa/doctor/train/7",
+                reason="stem stands in the benchmark",
+                text="고혈압의 첫 치료는?",
+                hit="kormedmcqa/doctor/test/3",
+            )
+        ],
+    )
+    write_rows(folder / "consults" / "preference.jsonl", [CONSULT])
+    write_rows(folder / "consults" / "heldout.jsonl", [CONSULT])
+    write_manifest(folder, "prepare", {"benchmark": "sean0042/KorMedMCQA"})
+
+
+def write_log(folder: Path, rows: list[dict[str, float]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = {"step": len(rows), "epoch": 1.0, "train_runtime": 60.0, "train_loss": 1.2}
+    (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, summary]), encoding="utf-8")
+    write_rows(folder / "dropped.jsonl", [])
+
+
+def write_sft(run: Path, losses: Sequence[float] = (2.4, 1.6, 1.1)) -> None:
+    write_log(run / "sft", [{"step": step, "loss": loss} for step, loss in enumerate(losses, start=1)])
+    write_manifest(run / "sft", "sft")
+
+
+def write_dpo(run: Path) -> None:
+    rows = [
+        {"step": step, "loss": 0.69 - step / 100, "rewards/margins": step / 50, "rewards/accuracies": 0.5 + step / 20}
+        for step in range(1, 6)
+    ]
+    write_log(run / "dpo", rows)
+    write_json(
+        run / "dpo" / "proof.json",
+        {"weights_equal": True, "loss": 0.693147, "expected_loss": 0.693147, "largest_margin": 0.0},
+    )
+    write_manifest(run / "dpo", "dpo")
+
+
+def write_labels(run: Path, annotators: Sequence[str]) -> None:
+    a, b = (
+        Candidate(
+            id=f"consult-1/{n}",
+            consult_id="consult-1",
+            text=text,
+            checkpoint="sft",
+            temperature=0.9,
+            top_p=0.95,
+            seed=42,
+            tokens=20,
+            finished=True,
+        )
+        for n, text in enumerate(("진료를 받으세요.", "괜찮습니다."))
+    )
+    comparison = Comparison(
+        id="comparison-1",
+        consult_id="consult-1",
+        question=CONSULT.question,
+        patient_information=CONSULT.patient_information,
+        a=a,
+        b=b,
+    )
+    preference = Preference(
+        id="comparison-1",
+        consult_id="consult-1",
+        prompt=(Message(role="user", content=CONSULT.question),),
+        chosen=(Message(role="assistant", content=a.text),),
+        rejected=(Message(role="assistant", content=b.text),),
+        votes={"a": 2},
+        agreement=1.0,
+    )
+    write_rows(run / "candidates" / "candidates.jsonl", [a, b])
+    write_rows(run / "candidates" / "comparisons.jsonl", [comparison])
+    write_rows(run / "candidates" / "dropped.jsonl", [])
+    write_manifest(run / "candidates", "candidates")
+    write_rows(run / "preferences" / "train.jsonl", [preference])
+    write_rows(run / "preferences" / "heldout.jsonl", [])
+    write_rows(run / "preferences" / "dropped.jsonl", [])
+    each = {"submitted": 1, "a": 1, "b": 0, "tie": 0, "both_bad": 0}
+    write_json(
+        run / "preferences" / "labels.json",
+        {
+            "responses": {"submitted": len(annotators), "draft": 0, "discarded": 0},
+            "values": {"a": len(annotators), "b": 0, "tie": 0, "both_bad": 0},
+            "annotators": dict.fromkeys(annotators, each),
+            "comparisons": 1,
+            "labelled": 1,
+            "kept": 1,
+            "dropped": {},
+            "agreement": 1.0,
+        },
+    )
+    write_manifest(run / "preferences", "preferences")
+
+
+def write_evaluation(
+    run: Path,
+    checkpoint: Checkpoint,
+    right: dict[str, tuple[int, int]],
+    text: str = "진료를 받으시는 것이 좋습니다.",
+    settings: dict[str, object] | None = None,
+) -> None:
+    """`right` maps a subset to right answers and questions; the first ones are the right ones."""
+    folder = run / "evaluate" / checkpoint
+    answers = [
+        Answer(
+            subset=subset,
+            doc_id=number,
+            doc_hash=f"{subset}-{number}",
+            target="ABCDE"[number % 5],
+            text="정답",
+            extracted="ABCDE"[number % 5] if number < correct else "[invalid]",
+            correct=number < correct,
+        )
+        for subset, (correct, questions) in right.items()
+        for number in range(questions)
+    ]
+    write_rows(folder / "answers.jsonl", answers)
+    write_json(folder / "settings.json", SETTINGS | (settings or {}))
+    if checkpoint != "base":
+        told = HeldoutAnswer(
+            consult_id=CONSULT.id,
+            question=CONSULT.question,
+            patient_information=CONSULT.patient_information,
+            reference=CONSULT.answer,
+            text=text,
+            finished=True,
+        )
+        write_rows(folder / "heldout.jsonl", [told])
+    write_manifest(folder, f"evaluate/{checkpoint}")
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    """A run without DPO: the published doctor figures, 33.10 % to 38.39 %."""
+    write_prepare(tmp_path)
+    write_sft(tmp_path)
+    write_evaluation(tmp_path, "base", {"doctor": (144, 435), "nurse": (40, 100)})
+    write_evaluation(tmp_path, "sft", {"doctor": (167, 435), "nurse": (41, 100)})
+    return tmp_path
+
+
+@pytest.fixture
+def three(two: Path) -> Path:
+    """The same run with labels from simulated annotators, and DPO."""
+    write_labels(two, ["simulated-1", "simulated-2"])
+    write_dpo(two)
+    write_evaluation(two, "dpo", {"doctor": (166, 435), "nurse": (41, 100)})
+    return two
+
+
+def made(run: Path, side_by_side: int = 12) -> tuple[str, str]:
+    """report.html and report.md of whatever artifacts stand in `run`."""
+    folders = {
+        name: run / name.replace("evaluate_", "evaluate/")
+        for name in ("candidates", "preferences", "dpo", "evaluate_dpo")
+        if (run / name.replace("evaluate_", "evaluate/")).exists()
+    }
+    out = run / "report"
+    out.mkdir(exist_ok=True)
+    metrics = report.run(
+        Report(side_by_side=side_by_side),
+        out,
+        prepare=run / "prepare",
+        sft=run / "sft",
+        evaluate_base=run / "evaluate/base",
+        evaluate_sft=run / "evaluate/sft",
+        **folders,
+    )
+    assert metrics["checkpoints"] == (3 if "evaluate_dpo" in folders else 2)
+    return (out / "report.html").read_text(encoding="utf-8"), (out / "report.md").read_text(encoding="utf-8")
+
+
+def words(html: str) -> str:
+    """The page's visible text, white space folded."""
+
+    class Text(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.found: list[str] = []
+            self.hidden = False
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.hidden = self.hidden or tag in ("style", "title")
+
+        def handle_endtag(self, tag: str) -> None:
+            self.hidden = self.hidden and tag not in ("style", "title")
+
+        def handle_data(self, data: str) -> None:
+            if not self.hidden:
+                self.found.append(data)
+
+    parser = Text()
+    parser.feed(html)
+    return " ".join(" ".join(parser.found).split())
+
+
+def test_relative_change_is_written_as_the_published_report_writes_it(two: Path) -> None:
+    html, markdown = made(two)
+    assert "33.10 %" in words(html)
+    assert "38.39 % ▴ 15.98 % 33.9–43.0" in words(html)
+    assert "| doctor (435) | 33.10 % (28.8–37.7) | 38.39 % ▴ 15.98 % (33.9–43.0) |" in markdown
+
+
+def test_there_is_a_row_for_all_questions(two: Path) -> None:
+    _, markdown = made(two)
+    assert "| all (535) | 34.39 %" in markdown
+
+
+def test_a_difference_that_was_shown_is_called_one(two: Path) -> None:
+    html, markdown = made(two)
+    assert "SFT got 38.88 % right against base's 34.39 %: better (p < 0.001)." in words(html)
+    assert "| doctor | 435 | 23 | 0 | +5.3 |" in markdown
+
+
+def test_no_difference_shown_is_said_where_that_is_so(three: Path) -> None:
+    html, markdown = made(three)
+    assert "DPO got 38.69 % right against SFT's 38.88 %: no difference shown (p = 1.00)." in words(html)
+    assert "SFT → DPO: 1 of 535 questions changed sides: with so few, no outcome could have been shown." in markdown
+
+
+def test_without_dpo_nothing_speaks_of_dpo(two: Path) -> None:
+    html, markdown = made(two)
+    assert "DPO" not in words(html)
+    assert "DPO" not in markdown
+    assert "Labels" not in words(html)
+
+
+def test_with_dpo_all_three_are_compared(three: Path) -> None:
+    html, markdown = made(three)
+    for contrast in ("base → SFT", "SFT → DPO", "base → DPO"):
+        assert contrast in words(html)
+        assert f"**{contrast}**" in markdown
+    assert "the loss was 0.6931 (expected at margin 0: 0.6931) and the largest margin 0" in words(html)
+
+
+def test_simulated_annotators_are_named_wherever_labels_or_dpo_appear(three: Path) -> None:
+    banner = "Simulated annotators: a rule with seeded disagreement, no human judged these answers."
+    html, markdown = made(three)
+    sections = re.split(r"<section ", html)
+    head, by_id = sections[0], {section.split('"')[1]: section for section in sections[1:]}
+    assert banner in head
+    for section in ("accuracy", "training", "labels", "answers", "limits"):
+        assert banner in by_id[section], section
+    assert markdown.count(banner) == html.count(banner)
+
+
+def test_human_annotators_get_no_such_banner(three: Path) -> None:
+    write_labels(three, ["kim", "lee"])
+    html, _ = made(three)
+    assert "imulated" not in html
+
+
+def test_simulated_annotators_among_people_are_named(three: Path) -> None:
+    write_labels(three, ["kim", "simulated-1"])
+    html, _ = made(three)
+    assert "Some annotators are simulated (simulated-1)" in words(html)
+
+
+def test_an_answer_cannot_inject_markup(two: Path) -> None:
+    attack = "<script>alert(1)</script>\n<img src=http://evil.example/x.png onerror=alert(2)>\n</p>```\n# 제목 | `x`"
+    write_evaluation(two, "sft", {"doctor": (167, 435), "nurse": (41, 100)}, text=attack)
+    html, markdown = made(two)
+    assert "<script" not in html
+    assert "<img" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;\n&lt;img" in html  # the line break is kept
+    assert re.search(r"(?<!\\)<(script|img)", markdown) is None
+    assert "\n> \\# 제목 \\| \\`x\\`" in markdown
+
+
+def test_the_page_asks_nothing_of_the_network(three: Path) -> None:
+    html, _ = made(three)
+
+    class Outside(HTMLParser):
+        found: list[tuple[str, str | None]] = []  # noqa: RUF012
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            assert tag not in ("script", "link", "iframe", "object", "embed", "base")
+            self.found += [(n, v) for n, v in attrs if n in ("src", "srcset", "href", "action", "poster", "xlink:href")]
+
+    outside = Outside()
+    outside.feed(html)
+    assert all(value is not None and value.startswith("#") for _, value in outside.found)
+    assert "url(" not in html
+    assert "@import" not in html
+    assert "default-src 'none'" in html
+
+
+def test_a_base_that_knew_nothing_has_no_relative_change(two: Path) -> None:
+    write_evaluation(two, "base", {"doctor": (0, 435), "nurse": (0, 100)})
+    html, markdown = made(two)
+    assert "38.39 % – 33.9–43.0" in words(html)
+    assert "38.39 % – (33.9–43.0)" in markdown
+
+
+def test_failed_extraction_and_the_best_single_letter_stand_beside_the_scores(two: Path) -> None:
+    _, markdown = made(two)
+    assert "| nurse | 60 (60.0 %) | 59 (59.0 %) | A 20.00 % |" in markdown
+
+
+def test_a_limit_is_printed_under_the_table(two: Path) -> None:
+    write_evaluation(two, "base", {"doctor": (3, 10)}, settings={"limit": 10})
+    write_evaluation(two, "sft", {"doctor": (4, 10)}, settings={"limit": 10})
+    html, _ = made(two)
+    assert "at most the first 10 of each subset's test questions of sean0042/KorMedMCQA; 5 few-shot" in words(html)
+    assert "The sample is small: with 10 questions" in words(html)
+    assert "The base model cannot be told from guessing" in words(html)
+
+
+def test_a_base_above_guessing_is_not_called_a_guesser(two: Path) -> None:
+    html, _ = made(two)
+    assert "guessing on these questions" not in words(html)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("fewshot", 0), ("chat_template", False), ("task_version", 2.0), ("base", "google/gemma-2-9b-it"), ("limit", 5)],
+)
+def test_checkpoints_asked_in_different_ways_are_not_compared(two: Path, setting: str, value: object) -> None:
+    write_evaluation(two, "sft", {"doctor": (167, 435), "nurse": (41, 100)}, settings={setting: value})
+    with pytest.raises(KormedError) as error:
+        made(two)
+    assert f"{setting} is {SETTINGS[setting]} for base and {value} for sft" in str(error.value)
+    assert "kormed evaluate --checkpoint sft RECIPE --force" in str(error.value)
+
+
+def test_checkpoints_asked_different_questions_are_not_compared(two: Path) -> None:
+    write_evaluation(two, "sft", {"doctor": (167, 434), "nurse": (41, 100)})
+    with pytest.raises(KormedError, match=r"1 questions do not pair .* question 434 of doctor.*--force"):
+        made(two)
+
+
+def test_another_precision_is_said_and_not_hidden(two: Path) -> None:
+    write_evaluation(two, "sft", {"doctor": (167, 435), "nurse": (41, 100)}, settings={"quantization": "none"})
+    html, markdown = made(two)
+    expected = "Not the same for all checkpoints: quantization differs: nf4 for base, none for sft."
+    assert expected in words(html)
+    assert expected in markdown
+
+
+def test_a_training_of_one_step_still_has_a_picture(two: Path) -> None:
+    write_sft(two, losses=[2.4])
+    html, _ = made(two)
+    assert '<circle class="dot sft"' in html
+    assert "2.4 at step 1, the only one logged." in words(html)
+
+
+def test_a_training_that_logged_nothing_is_said(two: Path) -> None:
+    write_sft(two, losses=[])
+    html, _ = made(two)
+    assert "Nothing was logged." in words(html)
+
+
+def test_consults_stand_side_by_side_with_the_reference_folded(three: Path) -> None:
+    html, markdown = made(three)
+    assert "34세 여성\n특이 병력 없음" in html
+    assert f'<details><summary>Reference answer</summary><p class="text" lang="ko">{CONSULT.answer}' in html
+    assert "\nSFT:\n\n> 진료를" in markdown
+    assert "\nDPO:\n\n> 진료를" in markdown
+
+
+def test_no_more_consults_are_shown_than_the_recipe_says(two: Path) -> None:
+    html, _ = made(two, side_by_side=0)
+    assert "None shown (report.side_by_side is 0) of 1 held-out consult that were answered." in words(html)
+
+
+def test_a_run_on_exam_questions_alone_has_no_consults(two: Path) -> None:
+    (two / "evaluate" / "sft" / "heldout.jsonl").unlink()
+    for part in ("preference", "heldout"):
+        write_rows(two / "prepare" / "consults" / f"{part}.jsonl", [])
+    html, _ = made(two)
+    assert "No held-out consult was answered in this run." in words(html)
+
+
+def test_dropped_rows_are_shown_with_what_they_hit(two: Path) -> None:
+    html, markdown = made(two)
+    assert "1 × stem stands in the benchmark" in words(html)
+    assert "kormedmcqa/doctor/train/7 고혈압의 첫 치료는? kormedmcqa/doctor/test/3" in words(html)
+    assert "(hit kormedmcqa/doctor/test/3)" in markdown
+
+
+def test_every_artifact_stands_in_the_provenance(three: Path) -> None:
+    _, markdown = made(three)
+    for stage in (
+        "prepare",
+        "sft",
+        "candidates",
+        "preferences",
+        "dpo",
+        *(f"evaluate/{c}" for c in ("base", "sft", "dpo")),
+    ):
+        assert f"| {stage} | 2026-05-04 10:20 | 1 min 01 s | 1 x NVIDIA H200 | 0123456789 | c0ffeec0ffee |" in markdown
+
+
+def test_an_unfinished_evaluation_stops_the_report(two: Path) -> None:
+    (two / "evaluate" / "base" / "manifest.json").unlink()
+    with pytest.raises(KormedError, match=r"not complete .*`kormed evaluate --checkpoint base RECIPE"):
+        made(two)
+
+
+def test_malformed_settings_are_named(two: Path) -> None:
+    write_json(two / "evaluate" / "base" / "settings.json", {key: v for key, v in SETTINGS.items() if key != "fewshot"})
+    with pytest.raises(KormedError, match=r"settings\.json: field 'fewshot'"):
+        made(two)
+
+
+def test_the_same_artifacts_give_the_same_report(three: Path) -> None:
+    assert made(three) == made(three)
