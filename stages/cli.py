@@ -51,6 +51,10 @@ class Commands(click.Group):
             raise Refused(
                 "\nstopped. Nothing finished is lost; the same command goes on where it was (kormed status RECIPE)", 1
             ) from None
+        except PermissionError as error:
+            raise Refused(
+                f"{error.filename}: {error.strerror}; give yourself the right to it and run again", 2
+            ) from None
         except Exception as error:
             if is_disk_full(error):
                 raise Refused(
@@ -241,7 +245,12 @@ def report(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
 
 @main.group()
 def annotate() -> None:
-    """Comparisons to annotators and their responses back, through Argilla."""
+    """Comparisons to annotators and their responses back, through Argilla.
+
+    \b
+    kormed annotate serve recipes/demo/demo.yaml
+    kormed annotate progress recipes/demo/demo.yaml
+    """
 
 
 @annotate.command()

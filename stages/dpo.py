@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import PeftModel
+from peft import PeftModel, set_peft_model_state_dict
 from safetensors.torch import load_file
 from trl import DPOConfig, DPOTrainer
 
@@ -41,6 +41,12 @@ def run(config: Dpo, out: Path, *, sft: Path, preferences: Path) -> dict[str, fl
         )
     log.info("dpo: %d pairs, %d dropped as longer than %d tokens", len(rows), len(dropped), config.max_length)
 
+    arguments = DPOConfig(
+        **training.arguments(config, out),
+        beta=config.beta,
+        loss_type=[config.loss],
+        label_smoothing=config.label_smoothing,
+    )
     base = models.load_base(config.model)
     models.check_base(sft, base, config.model)
     training.score_answers_only()
@@ -48,15 +54,11 @@ def run(config: Dpo, out: Path, *, sft: Path, preferences: Path) -> dict[str, fl
         # No peft_config and no ref_model: TRL copies this adapter to a frozen one named "ref". With a peft_config the
         # reference would silently be the base.
         model=PeftModel.from_pretrained(base, sft, is_trainable=True),
-        args=DPOConfig(
-            **training.arguments(config, out),
-            beta=config.beta,
-            loss_type=[config.loss],
-            label_smoothing=config.label_smoothing,
-        ),
+        args=arguments,
         train_dataset=Dataset.from_list([row.model_dump(include={"prompt", "chosen", "rejected"}) for row in rows]),
         processing_class=tokenizer,
     )
+    start_from(sft, trainer)
     proof = prove(trainer, config, sft)
     write_json(out / "proof.json", proof)
     log.info("dpo: proof passed: the reference is SFT's adapter, loss %.6f at step 0", proof["loss"])
@@ -64,6 +66,12 @@ def run(config: Dpo, out: Path, *, sft: Path, preferences: Path) -> dict[str, fl
     models.save_adapter(trainer.model, out, base, config.model)
     training.drop_checkpoints(out)
     return metrics | {"pairs": len(rows), "dropped": len(dropped), "loss_at_step_0": proof["loss"]}
+
+
+def start_from(sft: Path, trainer: DPOTrainer) -> None:
+    """Give the policy SFT's weights again, to the last bit: for a quantised base TRL has rounded them to bf16."""
+    training.train_in_float32(trainer)
+    set_peft_model_state_dict(trainer.model, load_file(sft / "adapter_model.safetensors"), adapter_name="default")
 
 
 def loss_at_margin_0(config: Dpo) -> float:
@@ -94,7 +102,7 @@ def prove(trainer: DPOTrainer, config: Dpo, sft: Path) -> dict[str, Any]:
         name
         for name, value in saved.items()
         for adapter in ("ref", "default")
-        if not _equal(weights.get(name.replace(".weight", f".{adapter}.weight")), value)
+        if not _same(weights.get(name.replace(".weight", f".{adapter}.weight")), value)
     ]
     trainable = [name for name, value in weights.items() if ".ref." in name and value.requires_grad]
     batch = next(iter(trainer.get_train_dataloader()))
@@ -123,5 +131,6 @@ def prove(trainer: DPOTrainer, config: Dpo, sft: Path) -> dict[str, Any]:
     return proof
 
 
-def _equal(parameter: torch.Tensor | None, saved: torch.Tensor) -> bool:
-    return parameter is not None and torch.equal(parameter.detach().cpu(), saved.to(parameter.dtype))
+def _same(parameter: torch.Tensor | None, saved: torch.Tensor) -> bool:
+    """To the last bit, in the type that was saved: a copy rounded to bf16 is another policy."""
+    return parameter is not None and parameter.dtype == saved.dtype and torch.equal(parameter.detach().cpu(), saved)

@@ -16,7 +16,16 @@ from stages.core import chat
 from stages.core.artifacts import write_json
 from stages.core.errors import KormedError
 from stages.core.recipe import Preferences
-from stages.core.records import Choice, Comparison, Dropped, Preference, Response, read_jsonl, write_jsonl
+from stages.core.records import (
+    Choice,
+    Comparison,
+    Dropped,
+    Preference,
+    Response,
+    read_jsonl,
+    read_whole_lines,
+    write_jsonl,
+)
 
 log = logging.getLogger("kormed")
 
@@ -25,9 +34,10 @@ Votes = dict[str, dict[str, Response]]  # by comparison, then annotator: each on
 
 def run(config: Preferences, out: Path, *, candidates: Path, responses: Path) -> dict[str, float]:
     comparisons = read_jsonl(candidates / "comparisons.jsonl", Comparison)
-    votes = newest(read_jsonl(responses, Response), {comparison.id for comparison in comparisons})
+    votes = newest(read_whole_lines(responses, Response), {comparison.id for comparison in comparisons})
     submitted = {
-        id: {name: r for name, r in by_name.items() if r.status == "submitted"} for id, by_name in votes.items()
+        id: {name: r for name, r in by_name.items() if r.status == "submitted" and r.value}
+        for id, by_name in votes.items()
     }
     if not any(submitted.values()):
         raise KormedError(
@@ -92,7 +102,8 @@ def split(preferences: list[Preference], config: Preferences) -> tuple[list[Pref
     """Train and held-out by consult, so that none stands on both sides."""
     consults = sorted({preference.consult_id for preference in preferences})
     random.Random(config.seed).shuffle(consults)
-    kept_back = set(consults[: round(len(consults) * config.heldout)])
+    n_heldout = min(len(consults) - 1, round(len(consults) * config.heldout)) if consults else 0
+    kept_back = set(consults[:n_heldout])
     train = [preference for preference in preferences if preference.consult_id not in kept_back]
     return train, [preference for preference in preferences if preference.consult_id in kept_back]
 

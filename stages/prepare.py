@@ -72,6 +72,8 @@ def read_consults(path: Path) -> list[Consult]:
     consults: dict[str, Consult] = {}
     for line, row in read_rows(path):
         consult = _consult(f"{path}:{line}", row)
+        if consult.id in consults and not row.get("id"):  # the same row again: dropped later, with its reason
+            consult = consult.model_copy(update={"id": f"{consult.id}-{line}"})
         if consult.id in consults:
             raise KormedError(f"{path}:{line}: id {consult.id!r} stands there twice; ids must be unique")
         consults[consult.id] = consult
@@ -131,12 +133,12 @@ def split(consults: list[Consult], config: Prepare) -> dict[Part, list[Consult]]
         return {"sft": [], "preference": [], "heldout": []}
     shuffled = sorted(consults, key=lambda consult: consult.id)
     random.Random(config.seed).shuffle(shuffled)
-    n_heldout = max(1, round(len(shuffled) * config.heldout_consults))
+    if len(shuffled) < 2:
+        raise KormedError(f"{config.consults}: {len(consults)} consult is too few to split; at least 2 were wanted")
+    n_heldout = min(len(shuffled) - 1, max(1, round(len(shuffled) * config.heldout_consults)))
     heldout, rest = shuffled[:n_heldout], shuffled[n_heldout:]
     preference = rest[: max(1, round(len(rest) * config.preference_consults))]
     sft = rest if config.reuse_sft_consults else rest[len(preference) :]
-    if not rest:
-        raise KormedError(f"{config.consults}: {len(consults)} consults are too few to split; at least 2 were wanted")
     if not sft:
         log.info("prepare: no consult is left for SFT; all of them are preference prompts or held out")
     return {"sft": sft, "preference": preference, "heldout": heldout}

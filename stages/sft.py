@@ -34,11 +34,12 @@ def run(config: Sft, out: Path, *, prepare: Path) -> dict[str, float]:
         raise KormedError(f"{prepare}: none of {len(dropped)} rows fits sft.max_length={config.max_length}; raise it")
     log.info("sft: %d rows, %d dropped as longer than %d tokens", len(examples), len(dropped), config.max_length)
 
+    arguments = SFTConfig(**training.arguments(config, out), completion_only_loss=True, packing=False)
     base = models.load_base(config.model)
     training.score_answers_only()
     trainer = SFTTrainer(
         model=base,
-        args=SFTConfig(**training.arguments(config, out), completion_only_loss=True, packing=False),
+        args=arguments,
         train_dataset=Dataset.from_list([row(example) for example in examples]),
         processing_class=tokenizer,
         peft_config=LoraConfig(
@@ -49,6 +50,7 @@ def run(config: Sft, out: Path, *, prepare: Path) -> dict[str, float]:
             task_type="CAUSAL_LM",
         ),
     )
+    training.train_in_float32(trainer)
     metrics = training.train(trainer, "sft", out)
     models.save_adapter(trainer.model, out, base, config.model)
     training.drop_checkpoints(out)

@@ -90,6 +90,26 @@ def test_a_policy_that_is_not_what_sft_saved_stops_the_run(labelled_run: Run, tm
         dpo.prove(wrong, config, labelled_run.path("sft"))
 
 
+def test_in_four_bit_policy_and_reference_are_the_same_to_the_last_bit(labelled_run: Run, tmp_path: Path) -> None:
+    """TRL casts the policy of a quantised model to bf16 and not its frozen copy: margins of 0.0016 on a GPU."""
+    nf4 = labelled_run.recipe.model.model_copy(update={"quantization": "nf4", "dtype": "bfloat16"})
+    config = labelled_run.recipe.dpo.model_copy(update={"model": nf4})
+    made = trainer(labelled_run, config, tmp_path, adapter=labelled_run.path("sft"))
+    dpo.start_from(labelled_run.path("sft"), made)
+    proof = dpo.prove(made, config, labelled_run.path("sft"))
+    assert proof["largest_margin"] == 0
+    assert {p.dtype for p in made.model.parameters() if p.requires_grad} == {torch.float32}
+
+
+def test_a_reference_rounded_to_another_precision_stops_the_run(labelled_run: Run, tmp_path: Path) -> None:
+    made = trainer(labelled_run, labelled_run.recipe.dpo, tmp_path, adapter=labelled_run.path("sft"))
+    for name, value in made.model.named_parameters():
+        if ".ref." in name:
+            value.data = value.data.bfloat16().float()
+    with pytest.raises(ProofFailed, match="the reference is not the SFT policy"):
+        dpo.prove(made, labelled_run.recipe.dpo, labelled_run.path("sft"))
+
+
 def test_the_proof_changes_nothing_that_training_would_see(labelled_run: Run, tmp_path: Path) -> None:
     config = labelled_run.recipe.dpo
     made = trainer(labelled_run, config, tmp_path, adapter=labelled_run.path("sft"))

@@ -36,11 +36,11 @@ def write_tiny_gemma(folder: Path, texts: Iterable[str], seed: int = 0) -> Path:
     return folder
 
 
-def tiny_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+def tiny_tokenizer(texts: Iterable[str], tokens: int = 1500) -> PreTrainedTokenizerFast:
     learner = Tokenizer(models.BPE(unk_token="<unk>"))
     learner.normalizer = normalizers.Replace(" ", "▁")
     learner.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
-    learner.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=1500, limit_alphabet=900, show_progress=False))
+    learner.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=tokens, limit_alphabet=900, show_progress=False))
     learned = json.loads(learner.to_str())["model"]
     vocabulary = {token: at for at, token in enumerate([*SPECIAL, *BYTES])}
     for token in sorted(learned["vocab"], key=learned["vocab"].get):

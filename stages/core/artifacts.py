@@ -92,28 +92,21 @@ def read_manifest(folder: Path) -> Manifest | None:
         return Manifest(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
+    except NotADirectoryError:
+        raise KormedError(f"{folder}: a file stands where this folder or one above it goes; move it away") from None
     except (TypeError, ValueError) as error:
         raise KormedError(f"{path}: not a manifest of this kormed ({error}); move the folder away") from None
 
 
-def checked_manifest(folder: Path) -> Manifest | None:
-    """Like `read_manifest`, and every file is what the manifest says.
-
-    Raises:
-        KormedError: a file was changed, added or removed after the artifact was made.
-    """
-    manifest = read_manifest(folder)
-    if manifest is None:
+def changed(folder: Path, manifest: Manifest) -> str | None:
+    """What of a complete artifact is no longer what its manifest says; None where all of it is."""
+    names = sorted({p for p, h in manifest.files.items() ^ hash_folder(folder).items()})
+    if not names:
         return None
-    now = hash_folder(folder)
-    changed = sorted({p for p, h in (manifest.files.items() ^ now.items())})
-    if changed:
-        raise KormedError(
-            f"{folder}: changed after it was made: {', '.join(changed[:3])}{' …' * (len(changed) > 3)}; "
-            f"put the file{'s' * (len(changed) > 1)} back, or remake the artifact with --force "
-            f"(the changed one moves to {PREVIOUS}/)"
-        )
-    return manifest
+    return (
+        f"changed after it was made: {', '.join(names[:3])}{' …' * (len(names) > 3)}; put the file"
+        f"{'s' * (len(names) > 1)} back, or remake the artifact with --force (the changed one moves to {PREVIOUS}/)"
+    )
 
 
 def differences(manifest: Manifest, request: Request) -> list[str]:
@@ -151,12 +144,13 @@ def make(
     Raises:
         KormedError: another process makes the same artifact, or something that is not ours stands at `folder`.
     """
-    if folder.exists():
-        raise KormedError(f"{folder}: exists and holds no {MANIFEST}, so it is not ours; move it away")
     partial = folder.with_name(f".{folder.name}.partial")
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not keeps_books():
+        partial.mkdir(parents=True, exist_ok=True)
         run(partial)
         return Manifest(request.stage, {}, {}, "", {}, {}, 0, "", None, {}, device())
+    if folder.exists():
+        raise KormedError(f"{folder}: exists and holds no {MANIFEST}, so it is not ours; move it away")
     partial.mkdir(parents=True, exist_ok=True)
     with lock(partial, request.stage):
         _claim(partial, request)
@@ -181,6 +175,16 @@ def make(
         (partial / ".lock").unlink()
         partial.replace(folder)
     return manifest
+
+
+def processes() -> int:
+    """How many processes were launched for this command (torchrun and accelerate set WORLD_SIZE)."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def keeps_books() -> bool:
+    """True in the one process that moves folders and writes manifests: rank 0, where there are several."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _claim(partial: Path, request: Request) -> None:
@@ -230,7 +234,7 @@ def lock(folder: Path, what: str) -> Iterator[None]:
 def write_json(path: Path, value: Any) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        json.dump(value, file, ensure_ascii=False, indent=1, sort_keys=True)
+        json.dump(value, file, ensure_ascii=False, indent=1)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

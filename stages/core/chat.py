@@ -37,7 +37,8 @@ def exam_example(id: str, question: ExamQuestion, source: str) -> Example:
 
 
 def consult_instruction(patient_information: str) -> str:
-    return f"{CONSULT_INSTRUCTION}\n\n{patient_information}"
+    """The report's sentence, a blank line and what is known of the patient, where anything is."""
+    return f"{CONSULT_INSTRUCTION}\n\n{patient_information}".rstrip()
 
 
 def consult_example(consult: Consult) -> Example:

@@ -33,13 +33,18 @@ class Stem:
     @property
     def folded_choices(self) -> frozenset[str]:
         """As a set: the same choices in another order are the same question."""
-        return frozenset(map(fold, self.choices))
+        return frozenset(map(fold_choice, self.choices))
 
 
 def fold(text: str) -> str:
     """NFKC, lower case, letters and numbers only: `HbA1c 검사는?` and `hba1c검사는` are one."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(c for c in folded if unicodedata.category(c)[0] in "LNM")
+
+
+def fold_choice(text: str) -> str:
+    """Less than `fold`: in a choice, the point of `1.5 mg` and the sign of `-1` are what it is about."""
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".")
 
 
 def contaminated(rows: Iterable[Stem], protected: Iterable[Stem], match: Match) -> list[Dropped]:

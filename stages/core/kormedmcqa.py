@@ -1,7 +1,6 @@
 """KorMedMCQA (Kweon et al. 2024, arXiv 2403.01469): read from the hub, a local mirror, or a folder of JSONL files."""
 
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -9,7 +8,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from stages.core.errors import KormedError
-from stages.core.records import LETTERS, ExamQuestion, describe, read_numbered
+from stages.core.records import LETTERS, ExamQuestion, describe, read_jsonl
 
 HUB_ID = "sean0042/KorMedMCQA"
 
@@ -43,11 +42,7 @@ def read_benchmark(source: str, revision: str | None, subsets: Iterable[str]) ->
 
 def _read_jsonl(folder: Path, subset: str, split: Split) -> list[ExamQuestion]:
     path = folder / subset / f"{split}.jsonl"
-    questions = []
-    for line, question in read_numbered(path, ExamQuestion):
-        if not question.question.strip():
-            raise KormedError(f"{path}:{line}: field 'question': text was wanted, found only blanks")
-        questions.append(question)
+    questions = read_jsonl(path, ExamQuestion)
     if not questions:
         raise KormedError(f"{path}: the split is empty; {split} questions of {subset} were wanted")
     return questions
@@ -55,24 +50,29 @@ def _read_jsonl(folder: Path, subset: str, split: Split) -> list[ExamQuestion]:
 
 def _read_dataset(source: str, revision: str | None, subset: str, split: Split) -> list[ExamQuestion]:
     from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
     from datasets.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    local = Path(source).is_dir()
     try:
-        with tempfile.TemporaryDirectory() as cache:
-            rows = load_dataset(source, subset, split=split, revision=revision, **fresh_cache(source, cache)).to_list()
-    except (ValueError, FileNotFoundError, ConnectionError, OSError) as error:
-        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
+        # a mirror is streamed: past the shared cache, and a damaged file is named by its own split
+        rows = list(load_dataset(source, subset, split=split, revision=revision, streaming=local))
+    except (ValueError, OSError, DatasetsError) as error:
+        cause = error.__cause__ or error  # "an error occurred while generating the dataset" says nothing
+        offline = " (HF_HUB_OFFLINE is set)" if not local and os.environ.get("HF_HUB_OFFLINE") == "1" else ""
         raise KormedError(
             f"{source}: subset {subset}, split {split} could not be read{offline}: "
-            f"{' '.join(str(error).split())[:300]}\n"
+            f"{' '.join(str(cause).split())[:300]}\n"
             f"  ways out: check the network, or set prepare.benchmark to a local copy (a mirror in the hub's layout, "
             f"or a folder of <subset>/<split>.jsonl)"
         ) from None
     questions = []
     for number, row in enumerate(rows, start=1):
         try:
-            questions.append(ExamQuestion.model_validate({key: "" if v is None else v for key, v in row.items()}))
+            questions.append(
+                ExamQuestion.model_validate({key: value for key, value in row.items() if value is not None})
+            )
         except ValidationError as error:
             raise KormedError(f"{source}: {subset}/{split}, row {number}: {describe(error)}") from None
     if not questions:

@@ -18,8 +18,8 @@ def shingles(text: str, characters: int) -> list[str]:
 def similarity(one: str, other: str) -> float:
     """Jaccard similarity of the 3-character shingles, 0 to 1; words would not do for Korean."""
     a, b = set(shingles(one, 3)), set(shingles(other, 3))
-    if not a and not b:
-        return 1.0
+    if not a or not b:  # shorter than a shingle: the same or not
+        return float("".join(one.split()) == "".join(other.split()))
     return len(a & b) / len(a | b)
 
 
@@ -41,7 +41,11 @@ def mark(candidates: Sequence[Candidate], near_identical: float) -> list[Candida
                 marks.append("truncated")
             if repetition(candidate.text) > REPEATING_SHARE:
                 marks.append("repeating")
-            if any(similarity(candidate.text, earlier.text) >= near_identical for earlier in marked):
+            # only to one that is shown at least as readily: being like a hidden answer hides nothing
+            if any(
+                set(earlier.marks) <= set(marks) and similarity(candidate.text, earlier.text) >= near_identical
+                for earlier in marked
+            ):
                 marks.append("near_identical")
         marked.append(candidate.model_copy(update={"marks": tuple(marks)}))
     return marked

@@ -103,6 +103,7 @@ class Run:
         self.recipe = recipe
         self.folder = models / recipe.name
         self._manifests: dict[str, Manifest | None] = {}
+        self._changed: dict[str, str | None] = {}
 
     def path(self, artifact: str) -> Path:
         return self.folder / artifact
@@ -113,10 +114,16 @@ class Run:
         return self.folder / RESPONSES / "responses.jsonl"
 
     def manifest(self, artifact: str) -> Manifest | None:
-        """The checked manifest; hashed once a process, since adapters and benchmarks are not small."""
+        """What was made, where it is complete. Whether its files are still those, `standing` says."""
         if artifact not in self._manifests:
-            self._manifests[artifact] = artifacts.checked_manifest(self.path(artifact))
+            self._manifests[artifact] = artifacts.read_manifest(self.path(artifact))
         return self._manifests[artifact]
+
+    def changed(self, artifact: str, manifest: Manifest) -> str | None:
+        """Hashed once a process, since adapters and benchmarks are not small."""
+        if artifact not in self._changed:
+            self._changed[artifact] = artifacts.changed(self.path(artifact), manifest)
+        return self._changed[artifact]
 
     def reads(self, stage: Stage) -> tuple[Read, ...]:
         return tuple(read for read in stage.reads if read.when is None or self.manifest(read.when) is not None)
@@ -163,7 +170,7 @@ class Run:
             partial = self.path(name).with_name(f".{self.path(name).name}.partial")
             why = ("was stopped; the same command goes on from there",) if partial.exists() else ()
             return Standing(stage, "missing", why)
-        why_stale = []
+        why_stale = [change] if (change := self.changed(name, manifest)) else []
         for read in self.reads(stage):
             if read.artifact in STAGES:
                 below = self.standing(read.artifact)
@@ -191,7 +198,8 @@ class Run:
         if standing.state != "missing":
             if not force and not stage.derived:
                 raise KormedError(self._stale(standing))
-            log.info("%s: the one before moved to %s", name, artifacts.set_aside(self.path(name)))
+            if artifacts.keeps_books():
+                log.info("%s: the one before moved to %s", name, artifacts.set_aside(self.path(name)))
         return self._make(stage)
 
     def evaluations(self, checkpoints: Sequence[str]) -> list[str]:
@@ -211,6 +219,11 @@ class Run:
         below = self.standing(read.artifact)
         if below.state == "stale":
             raise KormedError(self._stale(below, wanted_by=stage.name))
+        if below.state == "missing" and artifacts.processes() > 1:
+            raise KormedError(
+                f"{self.path(read.artifact)}: missing, and {artifacts.processes()} processes would all make it; "
+                f"run `kormed {command(read.artifact)} RECIPE` alone first"
+            )
         if below.state == "missing":
             log.info("%s: needs %s, which is missing; making it first", stage.name, read.artifact)
             self.bring(read.artifact)
@@ -233,19 +246,24 @@ class Run:
             device=device,
         )
         self._manifests[stage.name] = manifest
+        self._changed[stage.name] = None
         log.info("%s: done in %s -> %s", stage.name, duration(manifest.seconds), self.path(stage.name))
         return manifest
 
     def _stale(self, standing: Standing, wanted_by: str | None = None) -> str:
         name = standing.stage.name
         reasons = "".join(f"\n  {reason}" for reason in standing.why)
-        command = f"kormed {name.replace('/', ' --checkpoint ')} RECIPE --force"
         need = f" (needed by {wanted_by})" if wanted_by else ""
         return (
             f"{self.path(name)}: stale{need}, and nothing made is written over:{reasons}\n"
-            f"  ways out: give the recipe another name; or `{command}`, "
+            f"  ways out: give the recipe another name; or `kormed {command(name)} RECIPE --force`, "
             f"which moves the old one to {self.path(name).parent / artifacts.PREVIOUS}/"
         )
+
+
+def command(name: str) -> str:
+    """What makes the artifact: `evaluate/sft` is `evaluate --checkpoint sft`."""
+    return name.replace("/", " --checkpoint ")
 
 
 def table(run: Run) -> str:

@@ -220,8 +220,20 @@ class Recipe(Section):
             if section is None:
                 section = {}
             if isinstance(section, dict):
-                spread[name] = {k: v for k, v in shared.items() if k in kind.model_fields} | section
+                spread[name] = _merge({k: v for k, v in shared.items() if k in kind.model_fields}, section)
         return spread
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML keeps the last of two equal keys and says nothing; here that is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key in [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands here twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -245,7 +257,7 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in seen:
         raise KormedError(f"{path}: extends itself through {' -> '.join(p.name for p in seen)}; break the circle")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except FileNotFoundError:
         raise KormedError(f"{path}: no such recipe{_nearest_recipe(path)}") from None
     except (IsADirectoryError, UnicodeDecodeError):
@@ -274,6 +286,8 @@ def _override(raw: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")  # the first = only: values may hold more
     if not equals or not key:
         raise KormedError(f"--set {override}: key=value was wanted, for example sft.learning_rate=1e-4")
+    if key == "extends":
+        raise KormedError(f"--set {override}: extends belongs in a recipe file; write a short one that names it")
     *parents, last = key.split(".")
     section = raw
     for parent in parents:
@@ -301,8 +315,6 @@ def _problems(path: Path, error: ValidationError) -> str:
             case "extra_forbidden":
                 lines.append(f"  {key}: unknown key{_nearest_key(loc)}")
             case "missing":
-                if len(loc) > 1 and loc[1] in SHARED:
-                    continue
                 lines.append(f"  {key}: missing")
             case _:
                 message = detail["msg"].removeprefix("Value error, ")

@@ -31,7 +31,7 @@ class ExamQuestion(Record):
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # subject, year, period, q_number are not needed
 
-    question: str = Field(min_length=1)
+    question: str = Field(pattern=r"\S")  # not blank
     A: str
     B: str
     C: str
@@ -171,7 +171,11 @@ def read_jsonl(path: Path, kind: type[R]) -> list[R]:
 
 def read_numbered(path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
     """Like `read_jsonl`, each record with its line number (from 1). Blank lines are passed over."""
-    for line, row in read_rows(path):
+    yield from _records(path, read_rows(path), kind)
+
+
+def _records(path: Path, rows: Iterable[tuple[int, dict[str, object]]], kind: type[R]) -> Iterator[tuple[int, R]]:
+    for line, row in rows:
         try:
             yield line, kind.model_validate(row)
         except ValidationError as error:
@@ -181,11 +185,17 @@ def read_numbered(path: Path, kind: type[R]) -> Iterator[tuple[int, R]]:
 def read_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """Line numbers (from 1) and raw JSON objects of a JSONL file, for files whose columns are not ours."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines: U+2028 may stand inside a string
+        content = path.read_bytes()
     except FileNotFoundError:
         raise KormedError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise KormedError(f"{path}: a JSONL file was wanted, this is a folder") from None
+    yield from _rows(path, content)
+
+
+def _rows(path: Path, content: bytes) -> Iterator[tuple[int, dict[str, object]]]:
+    try:
+        lines = content.decode("utf-8-sig").split("\n")  # not splitlines: U+2028 may stand inside a string
     except UnicodeDecodeError as error:
         raise KormedError(
             f"{path}: not UTF-8 (byte {error.start}); convert it, for example: iconv -f CP949 -t UTF-8"
@@ -199,6 +209,9 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, object]]]:
             raise KormedError(f"{path}:{number}: not JSON ({error.msg} at column {error.colno})") from None
         if not isinstance(row, dict):
             raise KormedError(f"{path}:{number}: a JSON object was wanted, found {type(row).__name__}")
+        for field, value in row.items():  # JSON's \ud83d is half a character, which no UTF-8 file can hold
+            if isinstance(value, str) and not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+                raise KormedError(f"{path}:{number}: field {field!r}: half a character (a lone surrogate)")
         yield number, row
 
 
@@ -207,7 +220,7 @@ def describe(error: ValidationError) -> str:
     problems = []
     for detail in error.errors():
         field = ".".join(map(str, detail["loc"])) or "row"
-        found = "" if detail["type"] == "missing" else f" (found {str(detail['input'])[:60]!r})"
+        found = "" if detail["type"] == "missing" else f" (found {repr(detail['input'])[:60]})"
         problems.append(f"field {field!r}: {detail['msg']}{found}")
     return "; ".join(problems)
 
@@ -244,6 +257,13 @@ def read_appended(path: Path, kind: type[R]) -> list[R]:
         with path.open("r+b") as file:
             file.truncate(len(whole))
     return read_jsonl(path, kind)
+
+
+def read_whole_lines(path: Path, kind: type[R]) -> list[R]:
+    """Like `read_appended`, but touches nothing: someone may be appending; a line without its end is not there yet."""
+    content = path.read_bytes()
+    rows = _rows(path, content[: content.rfind(b"\n") + 1])
+    return [record for _, record in _records(path, rows, kind)]
 
 
 def to_line(record: BaseModel) -> str:

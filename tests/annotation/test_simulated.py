@@ -10,7 +10,8 @@ from annotation.connection import api_keys
 from annotation.progress import progress
 from annotation.pull import pull
 from annotation.push import push
-from annotation.simulated import judge, score, simulate, vote
+from annotation.rule import judge, score, vote
+from annotation.simulated import simulate
 from stages.core.errors import KormedError
 from stages.core.recipe import Annotation, Simulation
 from stages.core.records import Comparison, Response, read_jsonl

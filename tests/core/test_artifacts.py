@@ -1,0 +1,347 @@
+"""artifacts: complete or not there, never written over, and a killed run goes on where it was."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.core import artifacts
+from stages.core.artifacts import (
+    MANIFEST,
+    PREVIOUS,
+    Manifest,
+    Request,
+    changed,
+    differences,
+    hash_folder,
+    read_manifest,
+    set_aside,
+)
+from stages.core.errors import KormedError
+
+ROOT = Path(__file__).parents[2]
+
+# A second process that makes the artifact named on its command line and never ends by itself.
+ANOTHER_PROCESS = """
+import sys, time
+from pathlib import Path
+from stages.core.artifacts import Request, make
+
+def run(out):
+    (out / "step-1.txt").write_text("made by the other process")
+    print("working", flush=True)
+    time.sleep(600)
+
+make(Path(sys.argv[1]), Request("sft", {"epochs": 3}, {}), run, device=lambda: "test")
+"""
+
+
+def request(config: Mapping[str, Any] | None = None, inputs: Mapping[str, str] | None = None) -> Request:
+    return Request("sft", {"epochs": 3} if config is None else config, inputs or {})
+
+
+def make(folder: Path, asked: Request, run: Callable[[Path], dict[str, float]]) -> Manifest:
+    return artifacts.make(folder, asked, run, device=lambda: "test")
+
+
+def write_adapter(out: Path) -> dict[str, float]:
+    (out / "tokenizer").mkdir(exist_ok=True)
+    (out / "tokenizer" / "vocabulary.txt").write_text("가 나 다", encoding="utf-8")
+    (out / "adapter.txt").write_text("weights", encoding="utf-8")
+    return {"loss": 1.5}
+
+
+def stop_half_way(out: Path) -> dict[str, float]:
+    (out / "step-1.txt").write_text("half of the work", encoding="utf-8")
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def another_process_making(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A real second process in the middle of its run; killed when the test is done with it."""
+    command = [sys.executable, "-c", ANOTHER_PROCESS, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "working\n"
+            yield process
+        finally:
+            process.kill()
+
+
+# What a complete artifact is
+
+
+def test_an_artifact_holds_what_was_made_and_how(tmp_path: Path) -> None:
+    made = make(tmp_path / "sft", request(inputs={"prepare": "abc"}), write_adapter)
+    assert read_manifest(tmp_path / "sft") == made
+    assert (made.stage, made.config, made.inputs, made.metrics) == (
+        "sft",
+        {"epochs": 3},
+        {"prepare": "abc"},
+        {"loss": 1.5},
+    )
+    assert set(made.files) == {"adapter.txt", "tokenizer/vocabulary.txt"}
+    assert made.libraries["kormed"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sft"]
+    assert sorted(path.name for path in (tmp_path / "sft").iterdir()) == ["adapter.txt", MANIFEST, "tokenizer"]
+
+
+def test_the_folder_has_its_name_only_once_it_is_complete(tmp_path: Path) -> None:
+    seen = []
+
+    def run(out: Path) -> dict[str, float]:
+        seen.append((tmp_path / "sft").exists())
+        return write_adapter(out)
+
+    make(tmp_path / "sft", request(), run)
+    assert seen == [False]
+    assert (tmp_path / "sft" / MANIFEST).exists()
+
+
+def test_the_same_content_has_the_same_hash_wherever_and_whenever_it_is_made(tmp_path: Path) -> None:
+    one = make(tmp_path / "one" / "sft", request(), write_adapter)
+    other = make(tmp_path / "other" / "sft", request(), write_adapter)
+    assert one.content == other.content
+
+    def write_another(out: Path) -> dict[str, float]:
+        metrics = write_adapter(out)
+        (out / "adapter.txt").write_text("other weights", encoding="utf-8")
+        return metrics
+
+    assert make(tmp_path / "third" / "sft", request(), write_another).content != one.content
+
+
+def test_a_renamed_file_changes_the_hash_although_its_content_is_the_same(tmp_path: Path) -> None:
+    def write_renamed(out: Path) -> dict[str, float]:
+        metrics = write_adapter(out)
+        (out / "adapter.txt").rename(out / "adapter.bin")
+        return metrics
+
+    one = make(tmp_path / "one", request(), write_adapter)
+    assert make(tmp_path / "other", request(), write_renamed).content != one.content
+
+
+def test_a_part_changes_only_with_its_own_files(tmp_path: Path) -> None:
+    def write(benchmark: str, neighbour: str) -> Callable[[Path], dict[str, float]]:
+        def run(out: Path) -> dict[str, float]:
+            for name, text in (("benchmark/test.txt", benchmark), ("benchmark-notes/test.txt", neighbour)):
+                (out / name).parent.mkdir()
+                (out / name).write_text(text, encoding="utf-8")
+            return {}
+
+        return run
+
+    one = make(tmp_path / "one", request(), write("a", "b"))
+    same_part = make(tmp_path / "two", request(), write("a", "changed"))
+    other_part = make(tmp_path / "three", request(), write("changed", "b"))
+    assert one.part("benchmark") == same_part.part("benchmark") != other_part.part("benchmark")
+    assert one.part("benchmark/test.txt") == same_part.part("benchmark/test.txt")
+
+
+def test_no_manifest_is_no_artifact(tmp_path: Path) -> None:
+    assert read_manifest(tmp_path) is None
+    assert read_manifest(tmp_path / "nothing") is None
+
+
+@pytest.mark.parametrize("content", ["not json", "[]", '{"name": "a browser extension"}', '{"stage": "sft"}', "\xff"])
+def test_a_manifest_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / MANIFEST).write_text(content, encoding="latin-1")
+    with pytest.raises(KormedError, match="not a manifest of this kormed") as error:
+        read_manifest(tmp_path)
+    assert str(tmp_path / MANIFEST) in str(error.value)
+
+
+# What was changed by hand
+
+
+def assert_whole(folder: Path) -> None:
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert changed(folder, manifest) is None
+
+
+def change(folder: Path) -> None:
+    (folder / "adapter.txt").write_text("other weights", encoding="utf-8")
+
+
+def add(folder: Path) -> None:
+    (folder / "tokenizer" / "notes.txt").write_text("mine", encoding="utf-8")
+
+
+def remove(folder: Path) -> None:
+    (folder / "tokenizer" / "vocabulary.txt").unlink()
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "named"),
+    [(change, "adapter.txt"), (add, "tokenizer/notes.txt"), (remove, "tokenizer/vocabulary.txt")],
+)
+def test_a_file_changed_by_hand_is_noticed_and_named(
+    tmp_path: Path, by_hand: Callable[[Path], None], named: str
+) -> None:
+    manifest = make(tmp_path / "sft", request(), write_adapter)
+    assert changed(tmp_path / "sft", manifest) is None
+    by_hand(tmp_path / "sft")
+    assert named in str(changed(tmp_path / "sft", manifest))
+
+
+# Why an artifact is not what is asked for
+
+
+def test_the_same_request_makes_no_difference(tmp_path: Path) -> None:
+    asked = request({"lora": {"r": 16}, "targets": ["q", "v"], "max_steps": None}, {"prepare": "abc"})
+    make(tmp_path / "sft", asked, write_adapter)
+    manifest = read_manifest(tmp_path / "sft")
+    assert manifest is not None
+    assert differences(manifest, asked) == []
+
+
+def test_every_difference_is_one_line_with_both_values(tmp_path: Path) -> None:
+    made = make(
+        tmp_path / "sft",
+        request({"epochs": 3, "lora": {"r": 16, "alpha": 32}}, {"prepare:train.jsonl": "a", "old": "b"}),
+        write_adapter,
+    )
+    asked = request({"epochs": 3, "lora": {"r": 8, "alpha": 32}}, {"prepare:train.jsonl": "c", "new": "d"})
+    lines = differences(made, asked)
+    assert len(lines) == 4
+    knob, *inputs = lines
+    assert "lora.r" in knob
+    assert "16" in knob
+    assert "8" in knob
+    assert sorted(inputs) == ["input new is new", "input old is gone", "input prepare:train.jsonl has changed"]
+
+
+# Stopped, killed, and something in the way
+
+
+def test_a_stopped_run_leaves_its_work_and_the_same_request_goes_on_with_it(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "sft", request(), stop_half_way)
+    assert not (tmp_path / "sft").exists()
+
+    def go_on(out: Path) -> dict[str, float]:
+        assert (out / "step-1.txt").read_text(encoding="utf-8") == "half of the work"
+        return write_adapter(out)
+
+    make(tmp_path / "sft", request(), go_on)
+    assert (tmp_path / "sft" / "step-1.txt").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sft"]
+
+
+@pytest.mark.parametrize("asked", [request({"epochs": 4}), request(inputs={"prepare": "changed"})])
+def test_a_different_request_starts_anew_and_moves_the_stopped_one_aside(tmp_path: Path, asked: Request) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "sft", request(), stop_half_way)
+
+    def start_anew(out: Path) -> dict[str, float]:
+        assert not (out / "step-1.txt").exists()
+        return write_adapter(out)
+
+    make(tmp_path / "sft", asked, start_anew)
+    (kept,) = (tmp_path / PREVIOUS).glob("*/step-1.txt")
+    assert kept.read_text(encoding="utf-8") == "half of the work"
+    assert not (tmp_path / "sft" / "step-1.txt").exists()
+
+
+def test_what_is_not_ours_stays_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "sft").mkdir()
+    (tmp_path / "sft" / "thesis.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(KormedError, match="not ours") as error:
+        make(tmp_path / "sft", request(), write_adapter)
+    assert str(tmp_path / "sft") in str(error.value)
+    assert hash_folder(tmp_path).keys() == {"sft/thesis.txt"}
+
+
+def test_two_processes_cannot_make_the_same_artifact_at_once(tmp_path: Path) -> None:
+    def must_not_run(out: Path) -> dict[str, float]:
+        raise AssertionError("two processes wrote into one folder")
+
+    with another_process_making(tmp_path / "sft"):
+        with pytest.raises(KormedError, match="another process is making sft"):
+            make(tmp_path / "sft", request(), must_not_run)
+        with pytest.raises(KormedError, match="another process is making sft"):
+            make(tmp_path / "sft", request({"epochs": 4}), must_not_run)
+        assert (tmp_path / ".sft.partial" / "step-1.txt").exists()
+
+
+def test_a_killed_process_leaves_no_lock_and_its_work_is_gone_on_with(tmp_path: Path) -> None:
+    with another_process_making(tmp_path / "sft") as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def go_on(out: Path) -> dict[str, float]:
+        assert (out / "step-1.txt").read_text(encoding="utf-8") == "made by the other process"
+        return write_adapter(out)
+
+    make(tmp_path / "sft", request(), go_on)
+    assert_whole(tmp_path / "sft")
+
+
+def test_two_artifacts_moved_aside_in_the_same_second_both_stay(tmp_path: Path) -> None:
+    for at in range(3):
+        make(tmp_path / "sft", request({"epochs": at}), write_adapter)
+        set_aside(tmp_path / "sft")
+    kept = [json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / PREVIOUS).glob(f"*/{MANIFEST}")]
+    assert sorted(manifest["config"]["epochs"] for manifest in kept) == [0, 1, 2]
+    assert not (tmp_path / "sft").exists()
+
+
+# Under several processes
+
+
+def test_only_rank_0_keeps_the_books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    ran = []
+
+    def compute(out: Path) -> dict[str, float]:
+        ran.append(out)
+        return {"loss": 1.5}
+
+    (tmp_path / ".sft.partial").mkdir()  # rank 0 made it
+    make(tmp_path / "sft", request(), compute)
+    assert ran == [tmp_path / ".sft.partial"]
+    assert [path.name for path in tmp_path.rglob("*")] == [".sft.partial"]
+
+
+def test_a_process_that_comes_before_rank_0_finds_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    seen = []
+
+    def compute(out: Path) -> dict[str, float]:
+        seen.append(out.is_dir())
+        return {}
+
+    make(tmp_path / "sft", request(), compute)
+    assert seen == [True]
+
+
+def test_rank_0_writes_the_manifest_as_a_single_process_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    make(tmp_path / "sft", request(), write_adapter)
+    assert_whole(tmp_path / "sft")
+
+
+# The code's own state
+
+
+def test_the_commit_is_none_outside_git_and_marked_where_the_tree_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert artifacts.commit() is None
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "init", "-q"], check=True)
+    subprocess.run(["git", *identity, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert artifacts.commit() == head
+    (tmp_path / "new.py").write_text("", encoding="utf-8")
+    assert artifacts.commit() == f"{head}+changes"

@@ -1,0 +1,384 @@
+"""prepare: the demo's planted leaks are found, held-out stays held out, and nothing goes missing without a reason."""
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import prepare
+from stages.core.errors import KormedError
+from stages.core.recipe import Prepare
+from stages.core.records import Consult, Dropped, Example, read_jsonl
+
+DEMO = Path(__file__).parents[1] / "recipes" / "demo"
+INSTRUCTION = "다음은 환자 정보와 질문입니다. 환자 정보를 참고하여 질문에 답변해주세요."
+
+
+def config(**changes: Any) -> Prepare:
+    settings = {"seed": 42, "benchmark": str(DEMO / "kormedmcqa"), "consults": DEMO / "consults.jsonl"}
+    return Prepare.model_validate(settings | changes)
+
+
+def made(folder: Path, **changes: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    prepare.run(config(**changes), folder)
+    return folder
+
+
+def dropped(folder: Path) -> dict[str, Dropped]:
+    return {row.id: row for row in read_jsonl(folder / "dropped.jsonl", Dropped)}
+
+
+def ids(path: Path, kind: type[Example] | type[Consult]) -> list[str]:
+    return [row.id for row in read_jsonl(path, kind)]
+
+
+def parts(folder: Path) -> tuple[set[str], set[str], set[str]]:
+    """Ids of the consults that SFT trains on, the preference prompts, and the held-out ones."""
+    trained = {row.id for row in read_jsonl(folder / "train.jsonl", Example) if row.source == "consult"}
+    preference = set(ids(folder / "consults" / "preference.jsonl", Consult))
+    return trained, preference, set(ids(folder / "consults" / "heldout.jsonl", Consult))
+
+
+def consult_row(at: int, **changes: Any) -> dict[str, Any]:
+    row = {"question": f"물음 {at}", "instruction": f"{INSTRUCTION}\n\n환자 {at}", "answer": f"답 {at}"}
+    return row | changes
+
+
+def write_consults(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    path = folder / "consults.jsonl"
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def refusal(folder: Path, **changes: Any) -> str:
+    with pytest.raises(KormedError) as error:
+        made(folder / "out", **changes)
+    return str(error.value)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("prepare") / "out")
+
+
+# The demo's planted rows, as recipes/demo/README.md lists them
+
+
+@pytest.mark.parametrize(
+    ("row", "repeats"),
+    [
+        ("doctor/train/9", "doctor/test/3"),
+        ("doctor/train/19", "doctor/test/6"),
+        ("nurse/train/14", "nurse/test/4"),
+    ],
+)
+def test_a_planted_leak_is_dropped_with_the_test_item_it_repeats(demo: Path, row: str, repeats: str) -> None:
+    leak = dropped(demo)[f"kormedmcqa/{row}"]
+    assert leak.hit == f"kormedmcqa/{repeats}"
+    assert "benchmark" in leak.reason
+    assert "choices" in leak.reason
+
+
+def test_the_planted_duplicate_inside_train_is_dropped_once(demo: Path) -> None:
+    duplicate = dropped(demo)["kormedmcqa/pharm/train/20"]
+    assert duplicate.hit == "kormedmcqa/pharm/train/7"
+    assert "repeats" in duplicate.reason
+    assert "kormedmcqa/pharm/train/7" in ids(demo / "train.jsonl", Example)
+
+
+def test_only_the_planted_rows_are_dropped_and_none_of_them_is_trained_on(demo: Path) -> None:
+    gone = dropped(demo)
+    assert len(gone) == 4
+    assert not gone.keys() & set(ids(demo / "train.jsonl", Example))
+
+
+def test_every_row_is_somewhere_exactly_once(demo: Path) -> None:
+    exam = [
+        f"kormedmcqa/{path.parent.name}/train/{line}"
+        for path in DEMO.glob("kormedmcqa/*/train.jsonl")
+        for line, _ in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+    ]
+    consults = [json.loads(line)["id"] for line in (DEMO / "consults.jsonl").read_text(encoding="utf-8").splitlines()]
+    trained, preference, heldout = parts(demo)
+    everything = [*dropped(demo), *(set(ids(demo / "train.jsonl", Example)) - trained), *trained, *preference, *heldout]
+    assert sorted(everything) == sorted(exam + consults)
+
+
+def test_a_training_row_keeps_its_letter_and_its_source(demo: Path) -> None:
+    first = json.loads((DEMO / "kormedmcqa" / "nurse" / "train.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    (row,) = [row for row in read_jsonl(demo / "train.jsonl", Example) if row.id == "kormedmcqa/nurse/train/1"]
+    assert row.source == "kormedmcqa/nurse"
+    assert row.question.startswith(first["question"])
+    assert row.answer == "ABCDE"[first["answer"] - 1]
+
+
+def test_the_metrics_count_what_was_written(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    metrics = prepare.run(config(), tmp_path / "out")
+    trained, preference, heldout = parts(tmp_path / "out")
+    assert metrics["rows"] == len(ids(tmp_path / "out" / "train.jsonl", Example))
+    assert metrics["dropped"] == len(dropped(tmp_path / "out"))
+    assert metrics["consults_sft"] == len(trained)
+    assert metrics["consults_preference"] == len(preference)
+    assert metrics["consults_heldout"] == len(heldout)
+
+
+def test_a_fewshot_item_in_train_is_a_leak_and_a_dev_item_is_none(tmp_path: Path) -> None:
+    def item(text: str) -> str:
+        row = {"question": text, **dict(zip("ABCDE", "가나다라마", strict=True)), "answer": 1}
+        return json.dumps(row, ensure_ascii=False) + "\n"
+
+    folder = tmp_path / "benchmark" / "doctor"
+    folder.mkdir(parents=True)
+    for split in ("dev", "test", "fewshot"):
+        (folder / f"{split}.jsonl").write_text(item(f"{split} 물음"), encoding="utf-8")
+    train = "".join(map(item, ("dev 물음", "fewshot 물음", "test 물음", "train 물음")))
+    (folder / "train.jsonl").write_text(train, encoding="utf-8")
+    out = made(tmp_path / "out", benchmark=str(tmp_path / "benchmark"), subsets=["doctor"], consults=None)
+    assert {id: row.hit for id, row in dropped(out).items()} == {
+        "kormedmcqa/doctor/train/2": "kormedmcqa/doctor/fewshot/1",
+        "kormedmcqa/doctor/train/3": "kormedmcqa/doctor/test/1",
+    }
+
+
+def test_a_leak_from_another_subset_is_found_too(tmp_path: Path) -> None:
+    for subset in ("doctor", "nurse"):
+        (tmp_path / "benchmark" / subset).mkdir(parents=True)
+        for split in ("train", "dev", "test", "fewshot"):
+            text = "같은 물음" if (subset, split) in {("doctor", "train"), ("nurse", "test")} else f"{subset} {split}"
+            row = {"question": text, **dict(zip("ABCDE", "가나다라마", strict=True)), "answer": 1}
+            (tmp_path / "benchmark" / subset / f"{split}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    out = made(tmp_path / "out", benchmark=str(tmp_path / "benchmark"), subsets=["doctor", "nurse"], consults=None)
+    assert dropped(out)["kormedmcqa/doctor/train/1"].hit == "kormedmcqa/nurse/test/1"
+
+
+def test_without_decontamination_leaks_stay_and_repetitions_still_go(tmp_path: Path) -> None:
+    out = made(tmp_path / "out", decontaminate="off")
+    assert list(dropped(out)) == ["kormedmcqa/pharm/train/20"]
+    assert "kormedmcqa/doctor/train/9" in ids(out / "train.jsonl", Example)
+
+
+def test_the_benchmark_itself_is_passed_on_whole(demo: Path) -> None:
+    import pyarrow.parquet as pq
+
+    for path in DEMO.glob("kormedmcqa/*/*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        table = pq.read_table(demo / "benchmark" / path.parent.name / f"{path.stem}.parquet").to_pylist()
+        assert [(row["question"], row["answer"]) for row in table] == [(row["question"], row["answer"]) for row in rows]
+
+
+def test_only_the_recipes_subsets_are_trained_on_and_passed_on(tmp_path: Path) -> None:
+    out = made(tmp_path / "out", subsets=["pharm"])
+    assert {row.source for row in read_jsonl(out / "train.jsonl", Example)} == {"kormedmcqa/pharm", "consult"}
+    assert {path.name for path in (out / "benchmark").iterdir()} == {"pharm", "README.md"}
+
+
+# How consults are split
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+@pytest.mark.parametrize(("heldout_share", "preference_share"), [(0.1, 0.5), (0.5, 1.0), (0.01, 0.01)])
+def test_held_out_consults_stand_nowhere_else(
+    tmp_path: Path, reuse: bool, heldout_share: float, preference_share: float
+) -> None:
+    out = made(
+        tmp_path / "out",
+        heldout_consults=heldout_share,
+        preference_consults=preference_share,
+        reuse_sft_consults=reuse,
+    )
+    trained, preference, heldout = parts(out)
+    assert heldout
+    assert preference
+    assert not heldout & (trained | preference)
+    assert len(trained | preference | heldout) == 72
+
+
+def test_without_reuse_no_preference_prompt_is_trained_on(tmp_path: Path) -> None:
+    trained, preference, _ = parts(made(tmp_path / "out", reuse_sft_consults=False))
+    assert trained
+    assert not trained & preference
+
+
+def test_with_reuse_every_preference_prompt_is_trained_on_too(tmp_path: Path) -> None:
+    trained, preference, heldout = parts(made(tmp_path / "out", reuse_sft_consults=True))
+    assert preference <= trained
+    assert len(trained) + len(heldout) == 72
+
+
+def test_reuse_does_not_move_any_consult_between_preference_and_held_out(tmp_path: Path) -> None:
+    _, *with_reuse = parts(made(tmp_path / "with", reuse_sft_consults=True))
+    _, *without = parts(made(tmp_path / "without", reuse_sft_consults=False))
+    assert with_reuse == without
+
+
+def test_the_shares_are_what_the_recipe_says(tmp_path: Path) -> None:
+    trained, preference, heldout = parts(made(tmp_path / "out", heldout_consults=0.25, preference_consults=0.5))
+    assert (len(heldout), len(preference), len(trained)) == (18, 27, 27)
+
+
+def test_the_same_seed_gives_the_same_split_whatever_the_order_of_the_file(demo: Path, tmp_path: Path) -> None:
+    lines = (DEMO / "consults.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    random.Random(0).shuffle(lines)
+    shuffled = tmp_path / "shuffled.jsonl"
+    shuffled.write_text("".join(lines), encoding="utf-8")
+    again = made(tmp_path / "out", consults=shuffled)
+    for file in ("consults/heldout.jsonl", "consults/preference.jsonl", "train.jsonl"):
+        assert (again / file).read_bytes() == (demo / file).read_bytes()
+
+
+def test_another_seed_gives_another_split(demo: Path, tmp_path: Path) -> None:
+    assert parts(made(tmp_path / "out", seed=43)) != parts(demo)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("consults", [2, 3, 5])
+def test_a_few_consults_are_enough_for_a_prompt_and_a_held_out_one(tmp_path: Path, consults: int, share: float) -> None:
+    path = write_consults(tmp_path, [consult_row(at) for at in range(consults)])
+    _, preference, heldout = parts(made(tmp_path / "out", consults=path, heldout_consults=share))
+    assert preference
+    assert heldout
+
+
+def test_one_consult_is_too_few_to_hold_one_out(tmp_path: Path) -> None:
+    message = refusal(tmp_path, consults=write_consults(tmp_path, [consult_row(1)]))
+    assert "at least 2" in message
+
+
+def test_exam_questions_alone_are_enough(tmp_path: Path) -> None:
+    out = made(tmp_path / "out", consults=None)
+    assert parts(out) == (set(), set(), set())
+    assert {row.source for row in read_jsonl(out / "train.jsonl", Example)} == {
+        "kormedmcqa/doctor",
+        "kormedmcqa/nurse",
+        "kormedmcqa/pharm",
+        "kormedmcqa/dentist",
+    }
+
+
+# Lengths
+
+
+def test_lengths_are_minimum_median_and_maximum_characters_of_prompt_and_answer() -> None:
+    def example(source: str, question: str) -> Example:
+        return Example(id=question, question=question, instruction="지시", answer="답", source=source)
+
+    # instruction 2, blank line 2, answer 1: question + 5
+    found = prepare.lengths([example("a", "가"), example("a", "가나다"), example("a", "가나"), example("b", "가" * 11)])
+    assert found == {
+        "all": {"rows": 4, "characters": {"min": 6, "median": 7.5, "max": 16}},
+        "a": {"rows": 3, "characters": {"min": 6, "median": 7, "max": 8}},
+        "b": {"rows": 1, "characters": {"min": 16, "median": 16, "max": 16}},
+    }
+
+
+def test_lengths_cover_every_source_that_is_trained_on(demo: Path) -> None:
+    found = json.loads((demo / "lengths.json").read_text(encoding="utf-8"))
+    train = read_jsonl(demo / "train.jsonl", Example)
+    assert found.keys() == {"all", *(row.source for row in train)}
+    assert found["all"]["rows"] == len(train)
+
+
+# What a consults file may look like
+
+
+def test_a_consult_without_an_id_gets_one_that_does_not_hang_on_its_place(tmp_path: Path) -> None:
+    rows = [consult_row(1), consult_row(2), consult_row(3)]
+    one = prepare.read_consults(write_consults(tmp_path, rows))
+    other = prepare.read_consults(write_consults(tmp_path, rows[::-1]))
+    assert {consult.question: consult.id for consult in one} == {consult.question: consult.id for consult in other}
+    assert len({consult.id for consult in one}) == 3
+
+
+def test_a_consult_keeps_its_own_id_and_extra_columns_do_no_harm(tmp_path: Path) -> None:
+    (consult,) = prepare.read_consults(write_consults(tmp_path, [consult_row(1, id="C1", url="x", tags=["열"])]))
+    assert (consult.id, consult.question, consult.answer) == ("C1", "물음 1", "답 1")
+    assert consult.patient_information == "환자 1"
+
+
+def test_the_instruction_comes_out_of_prepare_as_it_went_in(tmp_path: Path) -> None:
+    patient = "30세 여성, 알레르기 없음\n복용 중인 약: 없음"
+    row = consult_row(1, instruction=f"{INSTRUCTION}\n\n{patient}")
+    path = write_consults(tmp_path, [row, consult_row(2), consult_row(3), consult_row(4)])
+    out = made(tmp_path / "out", consults=path, reuse_sft_consults=True, heldout_consults=0.01, seed=1)
+    rows = {example.question: example.instruction for example in read_jsonl(out / "train.jsonl", Example)}
+    assert rows["물음 1"] == row["instruction"]
+
+
+def test_a_consult_that_stands_there_twice_is_dropped_once_with_its_reason(tmp_path: Path) -> None:
+    """Collected pages repeat, and nobody gave these rows the id that would be `there twice`."""
+    path = write_consults(tmp_path, [consult_row(at) for at in (1, 2, 3, 2, 4)])
+    out = made(tmp_path / "out", consults=path)
+    assert sum("repeats" in row.reason and row.text == "물음 2" for row in dropped(out).values()) == 1
+    trained, preference, heldout = parts(out)
+    assert len(trained | preference | heldout) == 4
+
+
+def test_a_second_answer_to_the_same_consult_is_dropped(tmp_path: Path) -> None:
+    """Otherwise the question could be trained on and held out."""
+    path = write_consults(tmp_path, [consult_row(1, id="a"), consult_row(1, id="b", answer="다른 답"), consult_row(2)])
+    out = made(tmp_path / "out", consults=path)
+    assert dropped(out)["b"].hit == "a"
+
+
+def test_a_consult_that_asks_a_test_question_is_in_no_part(tmp_path: Path) -> None:
+    test = json.loads((DEMO / "kormedmcqa" / "doctor" / "test.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    rows = [consult_row(at) for at in range(5)] + [consult_row(9, id="leak", question=test["question"])]
+    out = made(tmp_path / "out", consults=write_consults(tmp_path, rows))
+    assert dropped(out)["leak"].hit == "kormedmcqa/doctor/test/1"
+    assert "leak" not in set.union(*parts(out))
+
+
+@pytest.mark.parametrize("field", ["question", "instruction", "answer"])
+@pytest.mark.parametrize("value", [None, "", "  \n", 7, ["a"], pytest.param("물음 \ud83d", id="half an emoji")])
+def test_a_consult_without_text_in_a_field_names_file_line_and_field(tmp_path: Path, field: str, value: object) -> None:
+    path = tmp_path / "consults.jsonl"
+    rows = [consult_row(1), consult_row(2, **{field: value})]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    message = refusal(tmp_path, consults=path)
+    assert f"{path}:2: " in message
+    assert repr(field) in message
+
+
+def test_a_missing_field_of_a_consult_is_named(tmp_path: Path) -> None:
+    row = consult_row(1)
+    del row["answer"]
+    path = write_consults(tmp_path, [row])
+    message = refusal(tmp_path, consults=path)
+    assert f"{path}:1: field 'answer'" in message
+    assert "nothing" in message
+
+
+def test_an_instruction_of_another_form_shows_the_form_that_was_wanted(tmp_path: Path) -> None:
+    path = write_consults(tmp_path, [consult_row(1, instruction="환자 정보를 보고 답하세요.")])
+    message = refusal(tmp_path, consults=path)
+    assert f"{path}:1: field 'instruction'" in message
+    assert INSTRUCTION in message
+
+
+def test_an_id_given_twice_names_the_second_line(tmp_path: Path) -> None:
+    path = write_consults(tmp_path, [consult_row(1, id="x"), consult_row(2, id="y"), consult_row(3, id="x")])
+    message = refusal(tmp_path, consults=path)
+    assert f"{path}:3: " in message
+    assert "'x'" in message
+
+
+def missing(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_text("\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("damage", [missing, empty])
+def test_no_consults_yet_names_the_file_and_the_way_without(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    path = write_consults(tmp_path, [])
+    damage(path)
+    message = refusal(tmp_path, consults=path)
+    assert str(path) in message
+    assert "prepare.consults=null" in message
