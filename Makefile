@@ -1,11 +1,14 @@
 # kormed: what you would type. `make help` lists it. Everything installs into .venv (and .venv-argilla) of this folder.
-#   RECIPE=recipes/….yaml    which run            SET="sft.epochs=1 dpo.beta=0.2"    recipe values to change
+#   RECIPE=recipes/….yaml   which run           SET="sft.epochs=1 dpo.beta=0.2"   recipe values to change
+#   FORCE=1                 make it anew; the one that stands there moves to .previous/
 RECIPE ?= recipes/gemma-2-2b-it.yaml
 SET ?=
+FORCE ?=
 PYTHON ?= python3
 DEMO = recipes/demo/demo.yaml
 KORMED = .venv/bin/kormed
 RUN = $(RECIPE) $(foreach value,$(SET),--set '$(value)')
+STAGE = $(RUN) $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint check prepare sft candidates label push pull progress preferences dpo eval report status browser
@@ -33,13 +36,13 @@ check: setup ## validate RECIPE without running anything
 	$(KORMED) check $(RUN)
 
 prepare: setup ## KorMedMCQA and consults to decontaminated instruction rows
-	$(KORMED) prepare $(RUN)
+	$(KORMED) prepare $(STAGE)
 
 sft: setup ## instruction rows to the SFT adapter
-	$(KORMED) sft $(RUN)
+	$(KORMED) sft $(STAGE)
 
 candidates: setup ## the SFT model's answers to consults, paired for comparison
-	$(KORMED) candidates $(RUN)
+	$(KORMED) candidates $(STAGE)
 
 label: setup ## start Argilla on this machine with the comparisons in it; Ctrl-C stops it
 	$(KORMED) annotate serve $(RUN)
@@ -54,16 +57,16 @@ progress: setup ## how far labelling is
 	$(KORMED) annotate progress $(RUN)
 
 preferences: setup ## responses to chosen/rejected pairs
-	$(KORMED) preferences $(RUN)
+	$(KORMED) preferences $(STAGE)
 
 dpo: setup ## preferences to the DPO adapter
-	$(KORMED) dpo $(RUN)
+	$(KORMED) dpo $(STAGE)
 
 eval: setup ## base, SFT and DPO on KorMedMCQA
-	$(KORMED) evaluate $(RUN)
+	$(KORMED) evaluate $(STAGE)
 
 report: setup ## everything measured to report.html and report.md
-	$(KORMED) report $(RUN)
+	$(KORMED) report $(STAGE)
 
 status: setup ## what is done, stale or missing
 	$(KORMED) status $(RUN)
@@ -71,11 +74,11 @@ status: setup ## what is done, stale or missing
 test: setup ## the tests, with a real Argilla and a tiny Gemma; no root, no GPU, no hub
 	.venv/bin/python -m pytest
 
-test-all: setup browser lint ## what `make test` leaves out: the labelling page in a browser, long fault injection, lint
-	.venv/bin/python -m pytest -m 'browser or slow'
+test-all: setup browser lint ## what `make test` leaves out: the labelling page in a browser, lint
+	.venv/bin/python -m pytest -m browser
 
 browser: ## Chromium and a Korean font for test-all (as root, or with sudo)
-	@command -v chromium >/dev/null && fc-list 2>/dev/null | grep -qi nanum || { \
+	@test -x "$${KORMED_CHROMIUM:-/usr/bin/chromium}" && fc-list 2>/dev/null | grep -qi nanum || { \
 	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium fonts-nanum fontconfig; }
 
 lint: setup ## ruff and mypy

@@ -1,5 +1,6 @@
 """What `kormed annotate` does: a run's comparisons to an Argilla, and what people said of them back to the run."""
 
+import os
 from collections.abc import Callable
 
 from annotation import embedded, progress, pull, push, simulated
@@ -15,6 +16,11 @@ def serve(run: Run, say: Callable[[str], None]) -> None:
     Raises:
         KormedError: the server does not come up, or ended by itself.
     """
+    if os.environ.get("ARGILLA_API_URL") or os.environ.get("ARGILLA_API_KEY"):
+        raise KormedError(
+            "ARGILLA_API_URL or ARGILLA_API_KEY is set, which names a team's own Argilla: `kormed annotate push` "
+            "(make push) brings the comparisons there; unset both to label on this machine"
+        )
     config, name = run.recipe.annotation, run.recipe.name
     with embedded.running(config, name) as server:
         with connect(config, name) as client:
@@ -24,7 +30,10 @@ def serve(run: Run, say: Callable[[str], None]) -> None:
             say(f"new {person.role}: {person.username}   password: {person.password}   (shown once)")
         say(f"passwords of everybody: {server.home / 'credentials.json'} (readable by you alone)")
         say(f"label at {server.url} as {', '.join(config.annotators)}; Ctrl-C here stops the server")
-        server.wait()
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            say(f"stopped; every answer is in {server.home}. Bring them here with `kormed annotate pull` (make pull)")
 
 
 def push_comparisons(run: Run) -> str:

@@ -11,6 +11,7 @@ import argilla
 
 from annotation.connection import get
 from annotation.dataset import COMMENT, PREFERENCE, datasets, pushed, records
+from stages.core.artifacts import lock
 from stages.core.records import Comparison, Response, append_jsonl, read_appended
 
 
@@ -41,11 +42,12 @@ def pull(client: argilla.Argilla, workspace: str, comparisons: Sequence[Comparis
     for response in sorted(found, key=lambda response: response.submitted_at):
         if response.comparison_id in known:
             newest[response.comparison_id, response.annotator] = response
-    before = {(line.comparison_id, line.annotator): line for line in read_appended(file, Response)}
-    changed = [response for key, response in sorted(newest.items()) if before.get(key) != response]
-    if changed:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        append_jsonl(file, changed)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with lock(file.parent, "the responses"):  # two pulls at once would cut each other's lines
+        before = {(line.comparison_id, line.annotator): line for line in read_appended(file, Response)}
+        changed = [response for key, response in sorted(newest.items()) if before.get(key) != response]
+        if changed:
+            append_jsonl(file, changed)
     statuses = [response.status for response in newest.values()]
     return Pulled(
         submitted=statuses.count("submitted"),

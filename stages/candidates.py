@@ -59,6 +59,8 @@ def answer(config: Candidates, file: Path, consults: list[Consult], sft: Path) -
     """All answers by candidate id; those that stand in `file` from a stopped run are kept, the rest generated."""
     ids = [(f"{consult.id}/{n}", consult) for consult in consults for n in range(config.per_consult)]
     found = {candidate.id: candidate for candidate in read_appended(file, Candidate)}
+    if found:
+        log.info("candidates: going on behind %d of %d answers", len(found), len(ids))
     prompts = [chat.consult_prompt(consult.question, consult.patient_information) for _, consult in ids]
     model = loaded(config.model)
     with model.checkpoint(sft) as checkpoint:

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,16 @@ QUIET = {
 }
 
 
+DISK_TROUBLES = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "your quota on the disk is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk failed",
+    errno.EACCES: "not allowed",
+    errno.EPERM: "not allowed",
+}
+
+
 class Refused(click.ClickException):
     """A KormedError on its way out: the bare message on stderr, its own exit code."""
 
@@ -49,25 +60,32 @@ class Commands(click.Group):
             raise Refused(str(error), error.exit_code) from None
         except KeyboardInterrupt:
             raise Refused(
-                "\nstopped. Nothing finished is lost; the same command goes on where it was (kormed status RECIPE)", 1
-            ) from None
-        except PermissionError as error:
-            raise Refused(
-                f"{error.filename}: {error.strerror}; give yourself the right to it and run again", 2
+                "\nstopped. Nothing finished is lost; the same command goes on where it was (kormed status RECIPE)", 2
             ) from None
         except Exception as error:
-            if is_disk_full(error):
-                raise Refused(
-                    f"the disk is full: {error}. What was finished is whole; make room and run the same command again, "
-                    f"which goes on where it was",
-                    1,
-                ) from None
-            raise
+            trouble = disk_trouble(error)
+            if trouble is None:
+                raise
+            raise Refused(
+                f"{trouble}: {error}. What was finished is whole; mend that and run the same command again, which goes "
+                f"on where it was",
+                2,
+            ) from None
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As they are written below, which is the order of the work."""
+        return list(self.commands)
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Also where a library wraps the system's error in one of its own, as safetensors does."""
-    return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "No space left on device" in str(error)
+def disk_trouble(error: BaseException) -> str | None:
+    """What the disk refused, in words; None where it is another error.
+
+    Also where a library wraps the system's error: safetensors in its own words, torch's writer in none at all.
+    """
+    if isinstance(error, OSError):
+        return DISK_TROUBLES.get(error.errno or 0)
+    wrapped = any(words in str(error) for words in ("No space left on device", "inline_container.cc"))
+    return DISK_TROUBLES[errno.ENOSPC] if wrapped else None
 
 
 def recipe_command(function: Callable[..., None]) -> Callable[..., None]:
@@ -103,9 +121,7 @@ def main() -> None:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if "PYTHONWARNINGS" in os.environ and os.environ["PYTHONWARNINGS"] == "ignore":
-        import warnings
-
+    if os.environ["PYTHONWARNINGS"] == "ignore":  # read at interpreter start, which is behind us
         warnings.filterwarnings("ignore")
     for library in ("lm_eval", "lm-eval", "bitsandbytes", "argilla", "httpx"):
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -240,10 +256,10 @@ def report(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
     """
     run = open_run(recipe, overrides)
     bring(run, "report", force)
-    click.echo(f"report: {run.path('report') / 'report.html'}")
+    click.echo(f"report: {run.path('report') / 'report.html'} (holds consults' text: treat it as patient data)")
 
 
-@main.group()
+@main.group(cls=Commands)
 def annotate() -> None:
     """Comparisons to annotators and their responses back, through Argilla.
 

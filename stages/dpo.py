@@ -47,8 +47,8 @@ def run(config: Dpo, out: Path, *, sft: Path, preferences: Path) -> dict[str, fl
         loss_type=[config.loss],
         label_smoothing=config.label_smoothing,
     )
+    models.check_base(sft, config.model)
     base = models.load_base(config.model)
-    models.check_base(sft, base, config.model)
     training.score_answers_only()
     trainer = DPOTrainer(
         # No peft_config and no ref_model: TRL copies this adapter to a frozen one named "ref". With a peft_config the
@@ -63,7 +63,7 @@ def run(config: Dpo, out: Path, *, sft: Path, preferences: Path) -> dict[str, fl
     write_json(out / "proof.json", proof)
     log.info("dpo: proof passed: the reference is SFT's adapter, loss %.6f at step 0", proof["loss"])
     metrics = training.train(trainer, "dpo", out)
-    models.save_adapter(trainer.model, out, base, config.model)
+    models.save_adapter(trainer.model, out, config.model)
     training.drop_checkpoints(out)
     return metrics | {"pairs": len(rows), "dropped": len(dropped), "loss_at_step_0": proof["loss"]}
 

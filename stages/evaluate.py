@@ -62,7 +62,7 @@ def run(
             consults = read_jsonl(prepare / "consults" / "heldout.jsonl", Consult)[: config.heldout_limit]
             answer_consults(config, out / "heldout.jsonl", model, loaded.tokenizer, consults)
     write_jsonl(out / "answers.jsonl", answers)
-    write_json(out / "settings.json", settings(config, questions, longest, loaded.base))
+    write_json(out / "settings.json", settings(config, questions, longest))
     for subset in subsets:
         (out / f"{subset}.jsonl").unlink()
     failed = sum(answer.extracted not in LETTERS for answer in answers)
@@ -173,7 +173,7 @@ def answer_consults(config: Evaluate, file: Path, model: Any, tokenizer: Any, co
     write_jsonl(file, [found[consult.id] for consult in consults])
 
 
-def settings(config: Evaluate, questions: dict[str, int], max_gen_toks: int, base: Any) -> dict[str, Any]:
+def settings(config: Evaluate, questions: dict[str, int], max_gen_toks: int) -> dict[str, Any]:
     """What the accuracies depend on; results compare only where these are equal."""
     return {
         "task": "kormedmcqa",
@@ -185,7 +185,7 @@ def settings(config: Evaluate, questions: dict[str, int], max_gen_toks: int, bas
         "max_gen_toks": max_gen_toks,
         "subsets": {subset: {"questions": count} for subset, count in questions.items()},
         "base": config.model.base,
-        "base_fingerprint": models.fingerprint(base),
+        "base_fingerprint": models.fingerprint(config.model),
         "dtype": config.model.dtype,
         "quantization": models.quantization(config.model),
         "lm_eval": lm_eval.__version__,

@@ -72,7 +72,7 @@ def read_consults(path: Path) -> list[Consult]:
     consults: dict[str, Consult] = {}
     for line, row in read_rows(path):
         consult = _consult(f"{path}:{line}", row)
-        if consult.id in consults and not row.get("id"):  # the same row again: dropped later, with its reason
+        if consult.id in consults and row.get("id") in (None, ""):  # the same row again: dropped later, with its reason
             consult = consult.model_copy(update={"id": f"{consult.id}-{line}"})
         if consult.id in consults:
             raise KormedError(f"{path}:{line}: id {consult.id!r} stands there twice; ids must be unique")
@@ -94,9 +94,15 @@ def _consult(place: str, row: dict[str, object]) -> Consult:
             f"{place}: field 'instruction': wanted {chat.CONSULT_INSTRUCTION!r}, a blank line and the patient "
             f"information, found {instruction[:60]!r}"
         )
+    for field, text in (("question", question), ("instruction", instruction), ("answer", answer)):
+        if token := next((token for token in chat.CONTROL_TOKENS if token in text), None):
+            raise KormedError(f"{place}: field {field!r}: {token} is a control token of Gemma's; take it out")
+    id = row.get("id")
+    if id is not None and not isinstance(id, str | int):
+        raise KormedError(f"{place}: field 'id': text or a number was wanted, found {id!r}")
     digest = hashlib.sha256("\0".join((question, instruction, answer)).encode()).hexdigest()
     return Consult(
-        id=str(row.get("id") or f"consult-{digest[:12]}"),
+        id=f"consult-{digest[:12]}" if id in (None, "") else str(id),
         question=question,
         patient_information=instruction.removeprefix(chat.CONSULT_INSTRUCTION).strip(),
         answer=answer,

@@ -49,6 +49,8 @@ def run(
     proof = findings.read_facts(dpo / "proof.json", findings.Proof) if dpo else None
     sft_dropped = findings.reasons(sft / "dropped.jsonl", 0)
     dpo_dropped = findings.reasons(dpo / "dropped.jsonl", 0) if dpo else []
+    sft_epochs = findings.epochs(sft / "log.jsonl")
+    dpo_epochs = findings.epochs(dpo / "log.jsonl") if dpo else 0.0
     shown = findings.side_by_side(tuned, preferred, config.side_by_side)
     note = wording.simulated(labels)
     page = {
@@ -56,8 +58,8 @@ def run(
         "finished": max(manifest.finished_at for manifest in artifacts)[:10],
         "summary": wording.summary(
             base.settings.base,
-            sources[findings.ALL].rows - findings.total(sft_dropped),
-            pairs[0] - findings.total(dpo_dropped) if pairs and preferred else None,
+            wording.seen(sources[findings.ALL].rows - findings.total(sft_dropped), sft_epochs),
+            wording.seen(pairs[0] - findings.total(dpo_dropped), dpo_epochs) if pairs and preferred else None,
             rows[-1],
             contrasts,
         ),
@@ -73,6 +75,8 @@ def run(
         "dpo_charts": charts(dpo, "dpo", dpo_curves(proof)) if dpo and proof else [],
         "proof": proof,
         "sft_dropped": sft_dropped,
+        "sft_epochs": sft_epochs,
+        "dpo_epochs": dpo_epochs,
         "dpo_dropped": dpo_dropped,
         "sources": sources,
         "dropped": findings.reasons(prepare / "dropped.jsonl", EXAMPLES),
@@ -86,7 +90,7 @@ def run(
         "heldout_answers": len(tuned.heldout),
         "artifacts": artifacts,
         "library_sets": findings.library_sets(artifacts),
-        "limits": wording.limits(rows[-1], note),
+        "limits": wording.limits(rows[-1], note, len(shown)),
     }
     for name in ("report.html", "report.md"):
         (out / name).write_text(render(name, page), encoding="utf-8")

@@ -52,7 +52,7 @@ def run(config: Sft, out: Path, *, prepare: Path) -> dict[str, float]:
     )
     training.train_in_float32(trainer)
     metrics = training.train(trainer, "sft", out)
-    models.save_adapter(trainer.model, out, base, config.model)
+    models.save_adapter(trainer.model, out, config.model)
     training.drop_checkpoints(out)
     return metrics | {"rows": len(examples), "dropped": len(dropped)}
 

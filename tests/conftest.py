@@ -3,12 +3,15 @@ from pathlib import Path
 
 import pytest
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it: tests never ask a hub
-os.environ["TOKENIZERS_PARALLELISM"] = "false"
-
 from stages.core.pipeline import Run
 from stages.core.recipe import Recipe, load_recipe
 from stages.core.records import Comparison, Response, append_jsonl, read_jsonl
+
+# Before a library reads it: tests never ask a hub, and never reach a team's own Argilla.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+for name in ("ARGILLA_API_URL", "ARGILLA_API_KEY"):
+    os.environ.pop(name, None)
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "recipes" / "demo"

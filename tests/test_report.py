@@ -98,9 +98,9 @@ def write_prepare(run: Path) -> None:
     write_manifest(folder, "prepare", {"benchmark": "sean0042/KorMedMCQA"})
 
 
-def write_log(folder: Path, rows: list[dict[str, float]]) -> None:
+def write_log(folder: Path, rows: list[dict[str, float]], epochs: float = 1.0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    summary = {"step": len(rows), "epoch": 1.0, "train_runtime": 60.0, "train_loss": 1.2}
+    summary = {"step": len(rows), "epoch": epochs, "train_runtime": 60.0, "train_loss": 1.2}
     (folder / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, summary]), encoding="utf-8")
     write_rows(folder / "dropped.jsonl", [])
 
@@ -286,6 +286,14 @@ def test_relative_change_is_written_as_the_published_report_writes_it(two: Path)
     assert "33.10 %" in words(html)
     assert "38.39 % ▴ 15.98 % 33.9–43.0" in words(html)
     assert "| doctor (435) | 33.10 % (28.8–37.7) | 38.39 % ▴ 15.98 % (33.9–43.0) |" in markdown
+
+
+def test_a_run_of_less_than_an_epoch_is_not_said_to_have_trained_on_every_row(two: Path) -> None:
+    write_log(two / "sft", [{"step": 1, "loss": 2.0}], epochs=0.35)
+    html, markdown = made(two)
+    for page in (html, markdown):
+        assert "fine-tuned on 35 instruction rows" in page
+        assert "Trained on 35 of 100 instruction rows, less than one epoch (0.35)." in page
 
 
 def test_there_is_a_row_for_all_questions(two: Path) -> None:

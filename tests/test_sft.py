@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,11 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from datasets import Dataset
 from safetensors.torch import load_file
 from trl import SFTConfig, SFTTrainer
 
 from stages import sft
+from stages.cli import disk_trouble
 from stages.core import models, training
 from stages.core.artifacts import read_manifest
 from stages.core.errors import KormedError, ProofFailed
@@ -105,6 +108,33 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_adapter(
     assert resumed.keys() == whole.keys()
     for name, value in whole.items():
         assert resumed[name].allclose(value, rtol=1e-4, atol=1e-6), name
+
+
+def test_a_run_that_was_killed_behind_its_last_checkpoint_trains_no_step_more(tiny_run: Run, tmp_path: Path) -> None:
+    config = tiny_run.recipe.sft.model_copy(update={"scheduler": "constant"})
+    finished, cut = tmp_path / "finished", tmp_path / "cut"
+    for folder in (finished, cut):
+        folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "drop_checkpoints", lambda out: None)
+        sft.run(config, finished, prepare=tiny_run.path("prepare"))
+    shutil.copytree(finished / "checkpoints", cut / "checkpoints")
+    metrics = sft.run(config, cut, prepare=tiny_run.path("prepare"))
+    assert metrics["steps"] == 6
+    whole, resumed = (load_file(folder / "adapter_model.safetensors") for folder in (finished, cut))
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+
+
+def test_tensorboard_curves_stay_when_the_run_is_over(tiny_run: Run, tmp_path: Path) -> None:
+    config = tiny_run.recipe.sft.model_copy(update={"report_to": ("tensorboard",), "max_steps": 1})
+    sft.run(config, tmp_path, prepare=tiny_run.path("prepare"))
+    assert list((tmp_path / "tensorboard").rglob("events.out.tfevents*"))
+
+
+def test_a_disk_that_is_full_while_torch_saves_is_known_as_such() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.save(torch.zeros(1_000_000), "/dev/full")
+    assert disk_trouble(error.value) == "the disk is full"
 
 
 def test_a_checkpoint_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:

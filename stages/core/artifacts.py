@@ -7,6 +7,7 @@ A killed run leaves the partial folder, and the same request resumes in it. Noth
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import time
@@ -19,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.errors import KormedError
+
+log = logging.getLogger("kormed")
 
 MANIFEST = "manifest.json"
 REQUEST = "request.json"
@@ -135,21 +138,29 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def make(
-    folder: Path, request: Request, run: Callable[[Path], dict[str, float]], *, device: Callable[[], str]
+    folder: Path,
+    request: Request,
+    run: Callable[[Path], dict[str, float]],
+    *,
+    device: Callable[[], str],
+    replace: bool = False,
 ) -> Manifest:
     """Fill `folder` by calling `run` on its partial folder, resuming one that the same request left.
 
-    The caller has seen that `folder` does not hold an artifact. Under several processes only rank 0 keeps the books.
+    With `replace` an artifact that stands at `folder` moves to `.previous/` once the new one is whole. Under several
+    processes only rank 0 keeps the books.
 
     Raises:
         KormedError: another process makes the same artifact, or something that is not ours stands at `folder`.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
+    partial = partial_place(folder)
     if not keeps_books():
         partial.mkdir(parents=True, exist_ok=True)
         run(partial)
         return Manifest(request.stage, {}, {}, "", {}, {}, 0, "", None, {}, device())
-    if folder.exists():
+    if folder.exists() and not replace:
+        if (folder / MANIFEST).exists():
+            raise KormedError(f"{folder}: another process has just made it; run the same command again")
         raise KormedError(f"{folder}: exists and holds no {MANIFEST}, so it is not ours; move it away")
     partial.mkdir(parents=True, exist_ok=True)
     with lock(partial, request.stage):
@@ -173,6 +184,8 @@ def make(
         write_json(partial / MANIFEST, asdict(manifest))
         (partial / REQUEST).unlink()
         (partial / ".lock").unlink()
+        if folder.exists():
+            log.info("%s: the one before moved to %s", request.stage, set_aside(folder))
         partial.replace(folder)
     return manifest
 
@@ -207,6 +220,20 @@ def set_aside(folder: Path) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     folder.rename(place)
     return place
+
+
+def discard_partial(folder: Path) -> None:
+    """Move what a stopped run left for `folder` to `.previous/`, so that the next one begins anew."""
+    partial = partial_place(folder)
+    if partial.exists():
+        with lock(partial, folder.name):
+            place = previous_place(folder, "partial")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            partial.rename(place)
+
+
+def partial_place(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.partial")
 
 
 def previous_place(folder: Path, kind: str) -> Path:
@@ -244,7 +271,9 @@ def commit() -> str | None:
     """The git commit of the working directory, with `+changes` where the tree differs from it; None outside git."""
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
-        changes = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10)
+        changes = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     if head.returncode:

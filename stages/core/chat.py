@@ -9,6 +9,7 @@ EXAM_INSTRUCTION = "질문을 보고, 제시된 [A-E] 중 정답을 맞추세요
 CONSULT_INSTRUCTION = "다음은 환자 정보와 질문입니다. 환자 정보를 참고하여 질문에 답변해주세요."
 
 END_OF_TURN = "<end_of_turn>"
+CONTROL_TOKENS = ("<bos>", "<eos>", "<start_of_turn>", END_OF_TURN)  # in a text they would be taken for real turns
 
 # Gemma's own chat template (google/gemma-2-2b-it, tokenizer_config.json): no system role, turns alternate. Set on a
 # pretrained base that comes without one, so that base, SFT and DPO are asked in the same form.

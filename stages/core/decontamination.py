@@ -4,6 +4,7 @@ Near duplicates (shingles, MinHash) are another matter; this finds what is equal
 are folded, which on KorMedMCQA v1 already catches eight train questions that are test questions.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -36,10 +37,14 @@ class Stem:
         return frozenset(map(fold_choice, self.choices))
 
 
+MEANT = re.compile(r"(?<=\d)\.(?=\d)|(?<![\w)])[-+](?=\d)|[<>≤≥]")  # 1.5, -1, pH < 7.35
+
+
 def fold(text: str) -> str:
-    """NFKC, lower case, letters and numbers only: `HbA1c 검사는?` and `hba1c검사는` are one."""
+    """NFKC, lower case, letters and numbers only: `HbA1c 검사는?` is `hba1c검사는`, but `1.5 mg` is not `15 mg`."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in folded if unicodedata.category(c)[0] in "LNM")
+    meant = {match.start() for match in MEANT.finditer(folded)}
+    return "".join(c for at, c in enumerate(folded) if at in meant or unicodedata.category(c)[0] in "LNM")
 
 
 def fold_choice(text: str) -> str:

@@ -209,6 +209,12 @@ def read_log(path: Path) -> list[dict[str, object]]:
     return [row for _, row in read_rows(path)]
 
 
+def epochs(path: Path) -> float:
+    """How often the trainer went over its rows, from its log."""
+    logged = [row["epoch"] for row in read_log(path) if isinstance(row.get("epoch"), int | float)]
+    return max((float(str(value)) for value in logged), default=0.0)
+
+
 def manifest_of(folder: Path) -> Manifest:
     manifest = read_manifest(folder)
     if manifest is None:

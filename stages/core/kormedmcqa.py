@@ -32,7 +32,7 @@ def read_benchmark(source: str, revision: str | None, subsets: Iterable[str]) ->
         if any(folder.glob("*/*.jsonl")):
             return {subset: {split: _read_jsonl(folder, subset, split) for split in SPLITS} for subset in subsets}
         return {subset: {split: _read_dataset(source, None, subset, split) for split in SPLITS} for subset in subsets}
-    if source.startswith((".", "/")) or source.count("/") != 1:
+    if source.startswith((".", "/")) or source.count("/") != 1 or Path(source).parent.is_dir():
         raise KormedError(
             f"{source}: no such folder; wanted a hub id such as {HUB_ID}, a local mirror of it, "
             f"or a folder of <subset>/<split>.jsonl (prepare.benchmark)"

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from peft import PeftModel
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -57,7 +59,7 @@ def load_base(model: Model) -> PreTrainedModel:
     """
     kind = quantization(model)
     dtype = getattr(torch, model.dtype)
-    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": model.attention}
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": model.attention, "use_safetensors": True}
     if kind == "nf4":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
@@ -110,7 +112,7 @@ class Loaded:
             with self.peft.disable_adapter() if self.peft is not None else nullcontext():
                 yield self.base
             return
-        check_base(adapter, self.base, self.model)
+        check_base(adapter, self.model)
         name = "checkpoint-" + hashlib.sha256(str(adapter.resolve()).encode()).hexdigest()[:8]
         if self.peft is None:
             self.peft = PeftModel.from_pretrained(self.base, adapter, adapter_name=name)
@@ -135,28 +137,56 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def fingerprint(base: PreTrainedModel) -> str:
-    """A hash of weights that quantisation leaves alone, so that a base is known wherever it lies."""
-    embedding = base.get_input_embeddings().weight[:8]  # type: ignore[index]
-    values = embedding.detach().to(device="cpu", dtype=torch.bfloat16).contiguous().view(torch.int16).numpy()
-    shape = (base.config.get_text_config().hidden_size, base.config.get_text_config().num_hidden_layers)
-    return hashlib.sha256(repr(shape).encode() + values.tobytes()).hexdigest()[:16]
+@functools.lru_cache
+def fingerprint(model: Model) -> str:
+    """A hash of a few rows of the embedding and of every layer, so that a base is known wherever it lies.
+
+    Read from the files, where nothing is quantised; in bf16, so that a copy saved in float32 is the same base.
+    """
+    rows = hashlib.sha256()
+    for name, file in sorted(_tensors(model).items()):
+        if name.endswith(("embed_tokens.weight", "o_proj.weight", "down_proj.weight")):
+            with safe_open(file, framework="pt") as tensors:
+                values = tensors.get_slice(name)[:4].to(torch.bfloat16).contiguous().view(torch.int16)
+            rows.update(name.encode() + values.numpy().tobytes())
+    return rows.hexdigest()[:16]
 
 
-def save_adapter(trained: PeftModel, folder: Path, base: PreTrainedModel, model: Model) -> None:
+def _tensors(model: Model) -> dict[str, Path]:
+    """The file of each of the base's tensors, in its folder or in the hub's cache, where loading has put it."""
+
+    def find(name: str) -> Path | None:
+        if Path(model.base).is_dir():
+            return Path(model.base) / name if (Path(model.base) / name).exists() else None
+        cached = try_to_load_from_cache(model.base, name, revision=model.revision)
+        return Path(cached) if isinstance(cached, str) else None
+
+    index = find("model.safetensors.index.json")
+    files = set(json.loads(index.read_text())["weight_map"].values()) if index else {"model.safetensors"}
+    tensors: dict[str, Path] = {}
+    for name in sorted(files):
+        file = find(name)
+        if file is None:
+            raise KormedError(f"{model.base}: no {name} there; only safetensors are read (model.base)")
+        with safe_open(file, framework="pt") as content:
+            tensors |= dict.fromkeys(content.keys(), file)
+    return tensors
+
+
+def save_adapter(trained: PeftModel, folder: Path, model: Model) -> None:
     """The trained adapter alone (DPO's frozen copy of SFT stays behind), and which base it stands on."""
     trained.save_pretrained(str(folder), selected_adapters=["default"])
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
-    write_json(folder / BASE_MARK, {"base": model.base, "revision": model.revision, "fingerprint": fingerprint(base)})
+    write_json(folder / BASE_MARK, {"base": model.base, "revision": model.revision, "fingerprint": fingerprint(model)})
 
 
-def check_base(adapter: Path, base: PreTrainedModel, model: Model) -> None:
+def check_base(adapter: Path, model: Model) -> None:
     """Raises KormedError where the adapter was trained on another base."""
     mark = adapter / BASE_MARK
     if not mark.exists():
         raise KormedError(f"{adapter}: no {BASE_MARK} in it, so it is no adapter that kormed trained")
     was = json.loads(mark.read_text(encoding="utf-8"))
-    if was["fingerprint"] != fingerprint(base):
+    if was["fingerprint"] != fingerprint(model):
         raise KormedError(
             f"{adapter}: an adapter of {was['base']}, not of {model.base} as it is now; "
             f"set model.base to the one it was trained on, or train again"

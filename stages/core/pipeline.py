@@ -57,7 +57,14 @@ PIPELINE = (
         (Read("prepare", ("consults/preference.jsonl",)), Read("sft")),
         "comparisons",
     ),
-    Stage("preferences", "stages.preferences", "preferences", (Read("candidates"), Read(RESPONSES)), "preferences"),
+    Stage(
+        "preferences",
+        "stages.preferences",
+        "preferences",
+        (Read("candidates"), Read(RESPONSES)),
+        "preferences",
+        derived=True,
+    ),
     Stage("dpo", "stages.dpo", "dpo", (Read("sft"), Read("preferences", ("train.jsonl",))), "loss"),
     Stage("evaluate/base", "stages.evaluate", "evaluate", (BENCHMARK,), "accuracy"),
     Stage("evaluate/sft", "stages.evaluate", "evaluate", (EVALUATION, Read("sft")), "accuracy"),
@@ -81,6 +88,7 @@ PIPELINE = (
     ),
 )
 STAGES = {stage.name: stage for stage in PIPELINE}
+FROM_CONSULTS = ("candidates", "preferences", "dpo", "evaluate/dpo")  # nothing to do on exam questions alone
 EVALUATIONS = tuple(stage.name for stage in PIPELINE if stage.section == "evaluate")
 
 State = Literal["done", "stale", "missing"]
@@ -167,8 +175,8 @@ class Run:
         stage = STAGES[name]
         manifest = self.manifest(name)
         if manifest is None:
-            partial = self.path(name).with_name(f".{self.path(name).name}.partial")
-            why = ("was stopped; the same command goes on from there",) if partial.exists() else ()
+            begun = artifacts.partial_place(self.path(name)).exists()
+            why = ("was begun and not finished; the same command goes on from there",) if begun else ()
             return Standing(stage, "missing", why)
         why_stale = [change] if (change := self.changed(name, manifest)) else []
         for read in self.reads(stage):
@@ -189,18 +197,22 @@ class Run:
             KormedError: something on the way is stale, or only people can make it.
         """
         stage = STAGES[name]
+        if name in FROM_CONSULTS and self.recipe.prepare.consults is None:
+            raise KormedError(
+                "prepare.consults is not set, so there is nothing to answer and compare; name a JSONL file of "
+                "consults, or go on with exam questions alone: sft, evaluate and report need no candidates"
+            )
         for read in self.reads(stage):
             self._bring_input(stage, read)
         standing = self.standing(name)
         if standing.state == "done" and not force and standing.manifest is not None:
             log.info("%s: done already (%s)", name, self.path(name))
             return standing.manifest
-        if standing.state != "missing":
-            if not force and not stage.derived:
-                raise KormedError(self._stale(standing))
-            if artifacts.keeps_books():
-                log.info("%s: the one before moved to %s", name, artifacts.set_aside(self.path(name)))
-        return self._make(stage)
+        if standing.state == "stale" and not force and not stage.derived:
+            raise KormedError(self._stale(standing))
+        if force and artifacts.keeps_books():
+            artifacts.discard_partial(self.path(name))
+        return self._make(stage, replace=standing.state != "missing")
 
     def evaluations(self, checkpoints: Sequence[str]) -> list[str]:
         """The evaluations asked for; of none in particular: base, SFT and, once it is trained, DPO."""
@@ -217,6 +229,10 @@ class Run:
                 )
             return
         below = self.standing(read.artifact)
+        if below.state == "stale" and below.stage.derived:
+            log.info("%s: %s is stale (%s); making it anew", stage.name, read.artifact, "; ".join(below.why))
+            self.bring(read.artifact)
+            return
         if below.state == "stale":
             raise KormedError(self._stale(below, wanted_by=stage.name))
         if below.state == "missing" and artifacts.processes() > 1:
@@ -228,7 +244,7 @@ class Run:
             log.info("%s: needs %s, which is missing; making it first", stage.name, read.artifact)
             self.bring(read.artifact)
 
-    def _make(self, stage: Stage) -> Manifest:
+    def _make(self, stage: Stage, *, replace: bool) -> Manifest:
         inputs = self.inputs(stage)
         if inputs is None:  # every input was brought just before
             raise AssertionError(f"{stage.name}: inputs vanished")
@@ -244,6 +260,7 @@ class Run:
             self.request(stage, inputs),
             lambda out: module.run(config, out, **reads),
             device=device,
+            replace=replace,
         )
         self._manifests[stage.name] = manifest
         self._changed[stage.name] = None
@@ -256,7 +273,8 @@ class Run:
         need = f" (needed by {wanted_by})" if wanted_by else ""
         return (
             f"{self.path(name)}: stale{need}, and nothing made is written over:{reasons}\n"
-            f"  ways out: give the recipe another name; or `kormed {command(name)} RECIPE --force`, "
+            f"  ways out: give the recipe another name (it starts from nothing, labels included); or "
+            f"`kormed {command(name)} RECIPE --force`, "
             f"which moves the old one to {self.path(name).parent / artifacts.PREVIOUS}/"
         )
 

@@ -1,6 +1,7 @@
 """Recipes: strict, typed, one section a stage. What a recipe does not say has its default here and nowhere else."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -120,8 +121,6 @@ class Annotation(Section):
     @field_validator("annotators")
     @classmethod
     def _valid_usernames(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        import re
-
         for name in names:
             if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]*", name) or name == "owner":
                 raise ValueError(f"{name!r}: letters, digits, - and _ were wanted, and not 'owner' (Argilla's rule)")
@@ -271,7 +270,10 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         return raw
     if not isinstance(parent, str):
         raise KormedError(f"{path}: extends: the path of one recipe was wanted, found {parent!r}")
-    return _merge(_read(path.parent / parent, (*seen, path.resolve())), raw)
+    above = path.parent / parent
+    if not above.exists():
+        raise KormedError(f"{path}: extends: {above} is not there; the path is taken from the recipe's own folder")
+    return _merge(_read(above, (*seen, path.resolve())), raw)
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

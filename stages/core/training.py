@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -42,6 +43,8 @@ def arguments(config: Training, out: Path) -> dict[str, Any]:
         raise KormedError(
             f"{torch.cuda.get_device_name()} has no bfloat16, which Gemma 2 needs; set model.dtype=float32"
         )
+    if "tensorboard" in config.report_to:  # beside the adapter; the checkpoints' own folder goes when the run is over
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(out / "tensorboard")
     return {
         "output_dir": str(out / CHECKPOINTS),
         "num_train_epochs": config.epochs,
@@ -145,7 +148,7 @@ class Progress(TrainerCallback):
         if not math.isfinite(loss):
             raise ProofFailed(
                 f"{self.stage}: the loss is {loss} at step {state.global_step}; lower {self.stage}.learning_rate and "
-                f"run again with --force"
+                f"run again"
             )
         now = time.monotonic()
         steps = state.global_step - self.first_step
@@ -163,7 +166,8 @@ class Progress(TrainerCallback):
 
 
 def train(trainer: Trainer, stage: str, out: Path) -> dict[str, float]:
-    """Run a trainer from its last whole checkpoint to the end and write `log.jsonl`. Returns the last loss and steps.
+    """Run a trainer from its last whole checkpoint to the end and write `log.jsonl`. Returns the mean loss of the
+    last tenth of the steps, and how many there were.
 
     Raises:
         KormedError: out of memory (with the setting to change); the loss became NaN.
@@ -174,8 +178,13 @@ def train(trainer: Trainer, stage: str, out: Path) -> dict[str, float]:
     checkpoint = last_checkpoint(out)
     if checkpoint is not None:
         log.info("%s: going on from %s", stage, checkpoint.name)
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json")) if checkpoint else None
     try:
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        if state is not None and state.global_step >= state.max_steps:  # transformers would train one step more
+            trainer._load_from_checkpoint(str(checkpoint))
+            trainer.state = state
+        else:
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     except torch.OutOfMemoryError:
         raise KormedError(
             f"{stage}: out of GPU memory; lower {stage}.batch_size (and raise {stage}.gradient_accumulation as much), "

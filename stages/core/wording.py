@@ -8,6 +8,7 @@ from stages.core.plots import Curve
 from stages.core.statistics import PairedTest, smallest_shown
 
 NAMES = {"base": "base", "sft": "SFT", "dpo": "DPO"}
+TASK_TOKENS = 1024  # max_gen_toks of kormedmcqa 3.0
 CHANCE = 20.0  # percent; five choices
 VALUES = ("submitted", "a", "b", "tie", "both_bad")  # columns of the annotators' table
 
@@ -60,7 +61,7 @@ def resolution(test: PairedTest) -> str:
     )
 
 
-def limits(overall: Row, simulated: str) -> list[str]:
+def limits(overall: Row, simulated: str, answers_shown: int) -> list[str]:
     """What a reader must not conclude."""
     base = overall.cells[0].score
     half_width = max(cell.score.interval.high - cell.score.interval.low for cell in overall.cells) * 50
@@ -78,6 +79,11 @@ def limits(overall: Row, simulated: str) -> list[str]:
             f"The sample is small: with {overall.questions:,} questions the 95 % interval of an accuracy reaches up to "
             f"±{half_width:.1f} points, and that of a single subset further."
         )
+    if answers_shown:
+        found.append(
+            "This report holds questions and answers of held-out consults as they were given. Treat it as patient data "
+            "unless they are de-identified or fictional; report.side_by_side=0 leaves them out."
+        )
     if base.interval.low <= max(CHANCE / 100, overall.letter_share):
         found.append(
             f"The base model cannot be told from guessing on these questions ({base.percent:.2f} %, 95 % interval "
@@ -91,6 +97,8 @@ def limits(overall: Row, simulated: str) -> list[str]:
 def asked(settings: Settings, benchmark: object, device: str) -> str:
     """The line under the table: how the questions were put, and on what."""
     tokens = "" if settings.max_gen_toks is None else f", at most {settings.max_gen_toks:,} tokens an answer"
+    if settings.max_gen_toks not in (None, TASK_TOKENS):
+        tokens += f" (the task's own: {TASK_TOKENS:,})"
     extent = "all" if settings.limit is None else f"at most the first {settings.limit:,} of each subset's"
     quantization = "not quantized" if settings.quantization == "none" else f"quantized to {settings.quantization}"
     return (
@@ -105,12 +113,23 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def left_out(reasons: Sequence[Reason], of: int, what: str) -> str:
-    """Rows that a trainer did not take."""
-    if not reasons:
-        return f"Trained on all of {count(of, what)}."
-    named = ", ".join(f"{reason.count:,} ({reason.reason})" for reason in reasons)
-    return f"Of {count(of, what)}, left out of training: {named}."
+def trained_on(reasons: Sequence[Reason], of: int, what: str, epochs: float) -> str:
+    """Rows that a trainer took, how often, and those it did not."""
+    dropped = sum(reason.count for reason in reasons)
+    took = of - dropped
+    if epochs < 1:
+        found = f"Trained on {seen(took, epochs):,} of {count(took, what)}, less than one epoch ({epochs:.2f})."
+    else:
+        found = f"Trained on {count(took, what)} for {epochs:.3g} epoch{'s' * (epochs != 1)}."
+    if reasons:
+        named = ", ".join(f"{reason.count:,} ({reason.reason})" for reason in reasons)
+        found += f" Left out of {of:,}: {named}."
+    return found
+
+
+def seen(rows: int, epochs: float) -> int:
+    """How many of the rows a training saw at least once."""
+    return min(rows, round(rows * epochs))
 
 
 def course(curve: Curve, level: float | None) -> str:

@@ -340,8 +340,12 @@ def test_the_commit_is_none_outside_git_and_marked_where_the_tree_differs(
     assert artifacts.commit() is None
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", "init", "-q"], check=True)
-    subprocess.run(["git", *identity, "commit", "-q", "--allow-empty", "-m", "first"], check=True)
+    (tmp_path / "code.py").write_text("", encoding="utf-8")
+    subprocess.run(["git", "add", "code.py"], check=True)
+    subprocess.run(["git", *identity, "commit", "-q", "-m", "first"], check=True)
     head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     assert artifacts.commit() == head
-    (tmp_path / "new.py").write_text("", encoding="utf-8")
+    (tmp_path / "my-recipe.yaml").write_text("", encoding="utf-8")
+    assert artifacts.commit() == head, "a user's own recipe is no change of the code"
+    (tmp_path / "code.py").write_text("print()", encoding="utf-8")
     assert artifacts.commit() == f"{head}+changes"

@@ -118,3 +118,10 @@ def test_an_exam_question_is_compared_by_stem_and_all_five_choices() -> None:
     assert [dropped.id for dropped in repeated([of("1", question), of("2", other_answer), of("3", other_choice)])] == [
         "2"
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("1.5 mg을", "15 mg을"), ("-1℃에서", "1℃에서"), ("pH < 7.35는?", "pH > 7.35는?")]
+)
+def test_a_number_or_a_sign_that_makes_another_question_is_not_folded_away(one: str, other: str) -> None:
+    assert fold(one) != fold(other)

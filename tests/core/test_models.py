@@ -25,7 +25,7 @@ def adapters(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         torch.manual_seed(seed)
         peft = get_peft_model(base, LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False))
         folder = tmp_path_factory.mktemp(f"adapter-{seed}")
-        models.save_adapter(peft, folder, base, model(tiny_base))
+        models.save_adapter(peft, folder, model(tiny_base))
         made.append(folder)
     return made[0], made[1]
 

@@ -496,3 +496,45 @@ def test_prepare_is_the_same_artifact_in_another_process(kitchen: Kitchen) -> No
 )
 def test_a_duration_reads_as_people_say_it(seconds: float, text: str) -> None:
     assert pipeline.duration(seconds) == text
+
+
+# What a failure must not cost
+
+
+def test_a_force_that_fails_leaves_the_good_artifact_where_it_was(kitchen: Kitchen) -> None:
+    kitchen.run().bring("sft")
+    before = snapshot(kitchen.models / "sft")
+    kitchen.fake("sft", failing=True)
+    with pytest.raises(KeyboardInterrupt):
+        kitchen.run("sft.epochs=1").bring("sft", force=True)
+    assert snapshot(kitchen.models / "sft") == before
+    assert kitchen.run().standing("sft").state == "done"
+
+
+def test_force_begins_anew_behind_a_stopped_run_and_keeps_what_that_left(kitchen: Kitchen) -> None:
+    kitchen.fake("sft", failing=True)
+    with pytest.raises(KeyboardInterrupt):
+        kitchen.run().bring("sft")
+    partial = artifacts.partial_place(kitchen.models / "sft")
+    (partial / "checkpoint").write_text("half-way", encoding="utf-8")
+    kitchen.fake("sft")
+    kitchen.run().bring("sft", force=True)
+    assert not (kitchen.models / "sft" / "checkpoint").exists()
+    (kept,) = (kitchen.models / PREVIOUS).glob("*/checkpoint")
+    assert kept.read_text(encoding="utf-8") == "half-way"
+
+
+def test_after_more_labels_dpo_remakes_the_preferences_and_trains_only_if_they_changed(kitchen: Kitchen) -> None:
+    """label, pull, dpo, label more, pull, dpo: no --force for what is quick to remake."""
+    kitchen.label()
+    kitchen.run().bring("dpo")
+    kitchen.label("another response\n")
+    kitchen.ran()
+    kitchen.run().bring("dpo")
+    assert kitchen.ran() == ["preferences"], "the same pairs came out, so the adapter stands"
+    assert kitchen.run().standing("dpo").state == "done"
+
+
+def test_without_consults_nothing_is_trained_before_the_verb_says_so(kitchen: Kitchen) -> None:
+    assert "prepare.consults is not set" in refusal(kitchen.run("prepare.consults=null"), "dpo")
+    assert kitchen.ran() == []

@@ -180,7 +180,9 @@ def test_two_recipes_on_one_root_are_no_circle(tmp_path: Path) -> None:
 
 
 def test_a_missing_or_odd_parent_is_named(tmp_path: Path) -> None:
-    assert "nowhere.yaml: no such recipe" in refusal(tmp_path, "extends: nowhere.yaml\n")
+    message = refusal(tmp_path, "extends: nowhere.yaml\n")
+    assert "recipe.yaml: extends:" in message
+    assert "nowhere.yaml is not there; the path is taken from the recipe's own folder" in message
     assert "extends" in refusal(tmp_path, "extends: [a.yaml, b.yaml]\n")
 
 
