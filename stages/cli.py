@@ -121,6 +121,8 @@ def main() -> None:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if not sys.stderr.isatty():  # bars are for eyes; in a file they bury the lines
+        os.environ.setdefault("TQDM_DISABLE", "1")
     if os.environ["PYTHONWARNINGS"] == "ignore":  # read at interpreter start, which is behind us
         warnings.filterwarnings("ignore")
     for library in ("lm_eval", "lm-eval", "bitsandbytes", "argilla", "httpx"):

@@ -69,7 +69,7 @@ def labelled_run(tiny_run: Run) -> Run:
     from datetime import UTC, datetime
 
     comparisons = read_jsonl(tiny_run.path("candidates") / "comparisons.jsonl", Comparison)
-    tiny_run.responses.parent.mkdir()
+    tiny_run.responses.parent.mkdir(exist_ok=True)
     append_jsonl(
         tiny_run.responses,
         [

@@ -213,6 +213,8 @@ def _why_not_loaded(model: Model, error: Exception) -> str:
             f"{model.base}: a gated model. Accept its licence at https://huggingface.co/{model.base} with your "
             f"account, then set HF_TOKEN to a token of that account (or set model.base to a local copy)"
         )
+    if Path(model.base).is_dir() and not (Path(model.base) / "config.json").exists():
+        return f"{model.base}: no config.json in it, so it is not a model folder (model.base)"
     if Path(model.base).is_dir():
         return f"{model.base}: not a model folder that transformers can load: {' '.join(str(error).split())[:300]}"
     if model.base.startswith((".", "/")) or model.base.count("/") != 1:
