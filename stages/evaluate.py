@@ -20,7 +20,6 @@ from stages.core import chat, models
 from stages.core.artifacts import write_json
 from stages.core.errors import KormedError
 from stages.core.generation import generate
-from stages.core.kormedmcqa import fresh_cache
 from stages.core.recipe import Evaluate
 from stages.core.records import (
     LETTERS,
@@ -91,7 +90,9 @@ def stock_tasks(benchmark: Path, subsets: list[str]) -> Iterator[TaskManager]:
                 "include": str(Path(lm_eval.__file__).parent / "tasks" / "kormedmcqa" / f"{subset}.yaml"),
                 "task": f"kormedmcqa_{subset}",
                 "dataset_path": path,
-                "dataset_kwargs": fresh_cache(path, f"{folder}/cache"),
+                # datasets 5.2 keys a local folder's cache by its last name and the layout of its files, not by its path
+                # or content: of two folders named `benchmark` the second is silently answered with the first one's rows
+                "dataset_kwargs": {"cache_dir": f"{folder}/cache"},
             }
             (Path(folder) / f"{subset}.yaml").write_text(yaml.safe_dump(task, allow_unicode=True), encoding="utf-8")
         tasks = TaskManager(include_path=folder, include_defaults=False)

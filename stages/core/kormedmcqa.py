@@ -80,15 +80,6 @@ def _read_dataset(source: str, revision: str | None, subset: str, split: Split) 
     return questions
 
 
-def fresh_cache(source: str, folder: str) -> dict[str, str]:
-    """`load_dataset` arguments that keep a local folder out of the shared cache.
-
-    datasets 5.2 keys a local folder's cache by its last name and the layout of its files, not by its path or content: a
-    second folder of the same name is silently answered with the first one's rows.
-    """
-    return {"cache_dir": folder} if Path(source).is_dir() else {}
-
-
 def write_mirror(questions: Questions, folder: Path) -> None:
     """Write the benchmark in the hub's layout, so that lm-eval's task reads exactly what was decontaminated against."""
     import pyarrow as pa
