@@ -34,6 +34,7 @@ class Stage:
     """A verb: the module that does it, the recipe section it gets, what it reads, the metric that stands for it.
 
     `derived`: quick to remake and made of nothing but its inputs, so a stale one makes way without being asked.
+    `asked`: reaches out (crawls, calls an LLM), so no other stage sets it off; it runs when its own command is given.
     """
 
     name: str
@@ -42,13 +43,24 @@ class Stage:
     reads: tuple[Read, ...]
     metric: str
     derived: bool = False
+    asked: bool = False
 
 
 BENCHMARK = Read("prepare", ("benchmark",))
 EVALUATION = Read("prepare", ("benchmark", "consults/heldout.jsonl"))
 
 PIPELINE = (
-    Stage("prepare", "stages.prepare", "prepare", (), "rows"),
+    Stage("collect", "stages.collect", "collect", (), "consults", asked=True),
+    Stage("import", "stages.import_", "import_", (), "consults"),
+    Stage(
+        "restructure",
+        "stages.restructure",
+        "restructure",
+        (Read("collect"), Read("import", ("consults.jsonl",))),
+        "consults",
+        asked=True,
+    ),
+    Stage("prepare", "stages.prepare", "prepare", (Read("collect"), Read("import"), Read("restructure")), "rows"),
     Stage("sft", "stages.sft", "sft", (Read("prepare", ("train.jsonl",)),), "loss"),
     Stage(
         "candidates",
@@ -89,6 +101,12 @@ PIPELINE = (
 )
 STAGES = {stage.name: stage for stage in PIPELINE}
 FROM_CONSULTS = ("candidates", "preferences", "dpo", "evaluate/dpo")  # nothing to do on exam questions alone
+ASKED = {"collect": "crawls a site", "restructure": "has a language model rewrite every consult"}
+UNUSED = {
+    "collect": "nothing to collect; give the recipe a section `collect` (contact, departments, pages or consults)",
+    "import": "nothing to import; give the recipe a section `import` (consults: {path, columns}, questions: …)",
+    "restructure": "nothing to restructure: no consults are collected or imported (sections `collect`, `import`)",
+}
 EVALUATIONS = tuple(stage.name for stage in PIPELINE if stage.section == "evaluate")
 
 State = Literal["done", "stale", "missing"]
@@ -134,7 +152,26 @@ class Run:
         return self._changed[artifact]
 
     def reads(self, stage: Stage) -> tuple[Read, ...]:
-        return tuple(read for read in stage.reads if read.when is None or self.manifest(read.when) is not None)
+        return tuple(
+            read
+            for read in stage.reads
+            if self.uses(read.artifact) and (read.when is None or self.manifest(read.when) is not None)
+        )
+
+    def uses(self, artifact: str) -> bool:
+        """Whether this recipe has the stage at all: consults may be collected, imported, or come as they are."""
+        match artifact:
+            case "collect":
+                return self.recipe.collect is not None
+            case "import":
+                return self.recipe.import_ is not None
+            case "restructure":
+                return self.recipe.restructures
+        return True
+
+    def asked(self, stage: Stage) -> bool:
+        """Whether only the stage's own command runs it. Without an LLM there is nothing in restructure to ask for."""
+        return stage.asked and not (stage.name == "restructure" and self.recipe.restructure.rewriter.kind == "none")
 
     def inputs(self, stage: Stage) -> dict[str, str] | None:
         """Content hashes of what the stage reads; None while something that it needs is missing."""
@@ -162,9 +199,11 @@ class Run:
     def _files(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Hashes of the user's own files that a section names, so that a corrected file makes its artifact stale."""
         hashes = {}
-        consults = config.get("consults")
-        if consults and Path(consults).is_file():
-            hashes["consults_sha256"] = artifacts.hash_file(Path(consults))
+        for name in ("consults", "questions", "prompt"):
+            named = config.get(name)
+            path = named.get("path") if isinstance(named, Mapping) else named
+            if isinstance(path, str) and Path(path).is_file():
+                hashes[f"{name}_sha256"] = artifacts.hash_file(Path(path))
         benchmark = config.get("benchmark")
         if benchmark and Path(benchmark).is_dir():
             hashes["benchmark_sha256"] = artifacts.digest(artifacts.hash_folder(Path(benchmark)))
@@ -197,10 +236,13 @@ class Run:
             KormedError: something on the way is stale, or only people can make it.
         """
         stage = STAGES[name]
-        if name in FROM_CONSULTS and self.recipe.prepare.consults is None:
+        if not self.uses(name):
+            raise KormedError(f"{self.recipe.name}: {UNUSED[name]}")
+        if name in FROM_CONSULTS and not self.recipe.has_consults:
             raise KormedError(
-                "prepare.consults is not set, so there is nothing to answer and compare; name a JSONL file of "
-                "consults, or go on with exam questions alone: sft, evaluate and report need no candidates"
+                "prepare.consults is not set and the recipe collects and imports none, so there is nothing to answer "
+                "and compare; name a JSONL file of consults, or go on with exam questions alone: sft, evaluate and "
+                "report need no candidates"
             )
         for read in self.reads(stage):
             self._bring_input(stage, read)
@@ -240,6 +282,12 @@ class Run:
                 f"{self.path(read.artifact)}: missing, and {artifacts.processes()} processes would all make it; "
                 f"run `kormed {command(read.artifact)} RECIPE` alone first"
             )
+        if below.state == "missing" and self.asked(below.stage):
+            raise KormedError(
+                f"{self.path(read.artifact)}: missing, and {stage.name} needs it. {read.artifact} "
+                f"{ASKED[read.artifact]}, so it runs only when asked: `kormed {command(read.artifact)} RECIPE` "
+                f"(make {command(read.artifact)})"
+            )
         if below.state == "missing":
             log.info("%s: needs %s, which is missing; making it first", stage.name, read.artifact)
             self.bring(read.artifact)
@@ -249,7 +297,7 @@ class Run:
         if inputs is None:  # every input was brought just before
             raise AssertionError(f"{stage.name}: inputs vanished")
         reads = {
-            read.artifact.replace("/", "_"): self.responses if read.artifact == RESPONSES else self.path(read.artifact)
+            argument(read.artifact): self.responses if read.artifact == RESPONSES else self.path(read.artifact)
             for read in self.reads(stage)
         }
         config = getattr(self.recipe, stage.section)
@@ -279,6 +327,11 @@ class Run:
         )
 
 
+def argument(artifact: str) -> str:
+    """The keyword under which a stage gets the artifact: `evaluate_sft`, and `import_`, since Python keeps `import`."""
+    return "import_" if artifact == "import" else artifact.replace("/", "_")
+
+
 def command(name: str) -> str:
     """What makes the artifact: `evaluate/sft` is `evaluate --checkpoint sft`."""
     return name.replace("/", " --checkpoint ")
@@ -287,7 +340,7 @@ def command(name: str) -> str:
 def table(run: Run) -> str:
     """Every stage on a line: state, when, how long, main metric; under it why it is stale."""
     lines = [f"{'stage':<16}{'state':<10}{'finished (UTC)':<22}{'took':<15}metric"]
-    for stage in PIPELINE:
+    for stage in (stage for stage in PIPELINE if run.uses(stage.name)):
         standing = run.standing(stage.name)
         made = standing.manifest
         if made is None:

@@ -13,6 +13,25 @@ from stages.core.errors import KormedError
 
 Subset = Literal["doctor", "nurse", "pharm", "dentist"]
 Loss = Literal["sigmoid", "ipo", "hinge", "robust"]
+Rule = Literal[  # of quality, in the order in which they run; what each does: stages/core/quality.py
+    "broken_encoding",
+    "control_characters",
+    "markup",
+    "whitespace",
+    "advert_sentences",
+    "greeting",
+    "too_long",
+    "repeated_characters",
+    "advert",
+    "no_answer",
+    "too_short",
+    "not_korean",
+    "question_is_answer",
+]
+
+# Hidoc's codes: paediatrics, family medicine, gastroenterology, neurology, gynaecology, rehabilitation, urology,
+# otolaryngology, psychiatry, orthopaedics, dermatology.
+HIDOC_DEPARTMENTS = ("PD000", "PF000", "PMG00", "PN000", "PY000", "PR000", "PU000", "PE000", "PP000", "PO000", "PS000")
 
 
 class Section(BaseModel):
@@ -29,15 +48,148 @@ class Model(Section):
     attention: Literal["eager", "sdpa"] = "eager"  # eager keeps Gemma 2's soft-capping (transformers#32309)
 
 
+class Collect(Section):
+    """Hidoc pages to raw consults: one request at a time, as robots.txt allows, every page kept."""
+
+    seed: int  # of the jitter
+    contact: str | None = Field(None, pattern=r"^[!-~]+[@.][!-~]+$")  # e-mail address or web page of who answers for
+    # this crawl, in the user agent; None: collect refuses to run
+    site: str = Field("https://www.hidoc.co.kr", pattern=r"^https?://[\w.-]+(:\d+)?$")
+    departments: tuple[str, ...] = Field(HIDOC_DEPARTMENTS, min_length=1)
+    pages: int | None = Field(None, gt=0)  # list pages a department; None: until `consults` are found or none is left
+    consults: int | None = Field(None, gt=0)  # usable consults to find; None: all on the list pages
+    store: Path = Path("data/hidoc")  # raw pages, compressed; shared by recipes, never fetched twice
+    refresh: bool = False  # True: ask for consult pages in the store again, if they have changed since
+    delay_seconds: float = Field(3.0, ge=0)  # between the end of one request and the next; robots.txt may ask for more
+    jitter_seconds: float = Field(2.0, ge=0)  # up to so much more, drawn by seed
+    timeout_seconds: float = Field(20.0, gt=0)  # of one request, to its last byte
+    retries: int = Field(4, ge=0)  # of one page, the wait doubling each time
+    retry_seconds: float = Field(5.0, gt=0)  # the first wait, unless the server names a longer one
+    max_refusals: int = Field(3, ge=1)  # pages refused in a row, each after its retries, until the crawl stops
+    max_unread: float = Field(0.1, ge=0, lt=1)  # share of consult pages that may not fit the known layouts
+
+    @model_validator(mode="after")
+    def _has_an_end(self) -> "Collect":
+        if self.pages is None and self.consults is None:
+            raise ValueError("how far to go: set pages (list pages a department) or consults (how many), or both")
+        return self
+
+
+class ConsultColumns(Section):
+    """Which column of the user's file is what; None: there is no such column."""
+
+    question: str = "question"
+    answer: str = "answer"
+    id: str | None = None
+    title: str | None = None
+    patient_information: str | None = None
+    instruction: str | None = None  # the report's form, from which the patient information is taken
+    doctor: str | None = None
+    clinic: str | None = None
+    recommendations: str | None = None
+    date: str | None = None
+    tags: str | None = None
+    department: str | None = None
+
+
+class QuestionColumns(Section):
+    """Which column of the user's file is what; None: there is no such column."""
+
+    question: str = "question"
+    A: str = "A"
+    B: str = "B"
+    C: str = "C"
+    D: str = "D"
+    E: str = "E"
+    answer: str = "answer"  # 1 to 5, A to E or ① to ⑤
+    subset: str | None = None
+    split: str | None = None
+
+
+class ImportConsults(Section):
+    """Consults of the user's own: JSONL, CSV (or TSV) or parquet, told by the file's ending."""
+
+    path: Path
+    columns: ConsultColumns = ConsultColumns()
+
+
+class ImportQuestions(Section):
+    """Exam questions of the user's own: more training rows, or with `prepare.benchmark: null` the benchmark."""
+
+    path: Path
+    columns: QuestionColumns = QuestionColumns()
+    subset: Subset = "doctor"  # of rows that name none
+
+
+class Import(Section):
+    """Data of the user's own, in `collect`'s place."""
+
+    seed: int
+    consults: ImportConsults | None = None
+    questions: ImportQuestions | None = None
+
+    @model_validator(mode="after")
+    def _has_something(self) -> "Import":
+        if self.consults is None and self.questions is None:
+            raise ValueError("consults or questions to import were wanted, each with its path")
+        return self
+
+
+class Rewriter(Section):
+    """Who tells question and patient information apart; the published report used aya-expanse-32b."""
+
+    kind: Literal["local", "server", "none"] = "local"  # server: OPENAI_BASE_URL, OPENAI_API_KEY; none: as imported
+    model: str = "CohereLabs/aya-expanse-32b"  # hub id or local folder; for a server the name it serves
+    revision: str | None = None
+    quantization: Literal["auto", "nf4", "none"] = "auto"
+    temperature: float = Field(0.0, ge=0)  # of the first try; 0: greedy
+    retry_temperature: float = Field(0.3, gt=0)  # of the next ones: a greedy second try would say the same again
+    tries: int = Field(3, ge=1)
+    max_new_tokens: int = Field(768, gt=0)
+    batch_size: int = Field(8, gt=0)  # of a local model
+    in_flight: int = Field(8, gt=0)  # requests at once to a server
+    timeout_seconds: float = Field(120, gt=0)  # of one request to a server
+
+
+class Restructure(Section):
+    """Raw consults to question, patient information and answer, de-identified before and after."""
+
+    seed: int
+    rewriter: Rewriter = Rewriter()
+    prompt: Path | None = None  # None: the one that kormed ships, stages/core/prompts/restructure.md
+    answers: Literal["longest_in_bounds", "most_recommended", "each"] = "longest_in_bounds"
+    answer_characters: tuple[int, int] = (40, 4000)  # an answer outside these is not chosen
+    max_characters: int = Field(8000, gt=0)  # of title and body; a longer consult is dropped, never cut
+
+
+class Quality(Section):
+    """Rules that clean consults or drop them. Bounds are wide: on the demo's 72 consults they change nothing."""
+
+    off: tuple[Rule, ...] = ()  # rules that are not applied
+    question_characters: tuple[int, int] = (8, 4000)
+    answer_characters: tuple[int, int] = (30, 4000)
+    min_hangul: float = Field(0.3, ge=0, le=1)  # share of the letters; drug names and lab values are Latin
+
+
 class Prepare(Section):
     """KorMedMCQA and consults to training rows."""
 
     seed: int
-    benchmark: str  # hub id, local mirror in the hub's layout, or folder of <subset>/<split>.jsonl
+    benchmark: str | None  # hub id, local mirror in the hub's layout, folder of <subset>/<split>.jsonl; None: imported
     benchmark_revision: str | None = None
     subsets: tuple[Subset, ...] = Field(("doctor", "nurse", "pharm", "dentist"), min_length=1)
-    consults: Path | None = None  # JSONL in the report's form; None: exam questions alone
-    decontaminate: Literal["stem", "stem_and_choices", "off"] = "stem"  # what must be equal for a row to be dropped
+    consults: Path | None = (
+        None  # JSONL in the report's form; None: collected or imported ones, or exam questions alone
+    )
+    deidentify: bool = True  # of that file; collected and imported consults always are
+    quality: Quality = Quality()
+    decontaminate: Literal["stem", "stem_and_choices", "off"] = "stem"  # what must be alike for a row to be dropped
+    near: float = Field(0.5, gt=0, le=1)  # Jaccard of 3-character shingles from which texts are alike; 1: only equal
+    # ones. 0.5: measured on the benchmark and on planted paraphrases, tests/benchmarks/decontamination.py
+    drawn_test: float = Field(0.5, gt=0, lt=1)  # share for the test, where the benchmark is an imported file that names
+    drawn_fewshot: int = Field(5, ge=1)  # no splits; and questions of each subset to be shown as examples
+    tokenizer: str | None = None  # whose tokens are counted; None: the model's base
+    tokenizer_revision: str | None = None
     heldout_consults: float = Field(0.1, gt=0, lt=1)  # share of consults no training step sees
     preference_consults: float = Field(0.5, gt=0, le=1)  # share of the other consults that get candidate answers
     reuse_sft_consults: bool = False  # True: SFT trains on the preference consults too, as a small set needs
@@ -181,6 +333,9 @@ class Report(Section):
 
 
 SECTIONS: dict[str, type[Section]] = {
+    "collect": Collect,
+    "import": Import,
+    "restructure": Restructure,
     "prepare": Prepare,
     "sft": Sft,
     "candidates": Candidates,
@@ -190,6 +345,7 @@ SECTIONS: dict[str, type[Section]] = {
     "evaluate": Evaluate,
     "report": Report,
 }
+OPTIONAL = ("collect", "import")  # a recipe without them crawls and imports nothing
 SHARED = ("seed", "model")  # written once at the top of a recipe, part of every section that declares them
 
 
@@ -197,6 +353,9 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")  # the run's name: models/<name>/
     seed: int = 42
     model: Model
+    collect: Collect | None = None  # None: nothing is crawled
+    import_: Import | None = Field(None, alias="import")  # None: nothing is imported
+    restructure: Restructure
     prepare: Prepare
     sft: Sft
     candidates: Candidates
@@ -205,6 +364,29 @@ class Recipe(Section):
     dpo: Dpo
     evaluate: Evaluate
     report: Report
+
+    @property
+    def restructures(self) -> bool:
+        """Whether raw consults are collected or imported, which restructure then turns into consults."""
+        return self.collect is not None or (self.import_ is not None and self.import_.consults is not None)
+
+    @property
+    def has_consults(self) -> bool:
+        return self.restructures or self.prepare.consults is not None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Recipe":
+        sources = {
+            "collect": self.collect,
+            "import.consults": self.import_ and self.import_.consults,
+            "prepare.consults": self.prepare.consults,
+        }
+        given = [name for name, value in sources.items() if value is not None]
+        if len(given) > 1:
+            raise ValueError(f"consults come from one place, and {' and '.join(given)} are set; set the others to null")
+        if self.prepare.benchmark is None and (self.import_ is None or self.import_.questions is None):
+            raise ValueError("prepare.benchmark is null, and no exam questions are imported (import.questions)")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -216,10 +398,18 @@ class Recipe(Section):
         spread = dict(raw)
         for name, kind in SECTIONS.items():
             section = raw.get(name)
+            if section is None and name in OPTIONAL:
+                continue
             if section is None:
                 section = {}
             if isinstance(section, dict):
                 spread[name] = _merge({k: v for k, v in shared.items() if k in kind.model_fields}, section)
+        model, prepare = raw.get("model"), spread.get("prepare")
+        if isinstance(model, dict) and isinstance(prepare, dict) and prepare.get("tokenizer") is None:
+            spread["prepare"] = prepare | {
+                "tokenizer": model.get("base"),
+                "tokenizer_revision": model.get("revision"),
+            }
         return spread
 
 
@@ -327,12 +517,14 @@ def _problems(path: Path, error: ValidationError) -> str:
 def _nearest_key(loc: tuple[int | str, ...]) -> str:
     model: type[BaseModel] = Recipe
     for part in loc[:-1]:
-        field = model.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        field = {field.alias or name: field for name, field in model.model_fields.items()}.get(str(part))
+        kinds = [field.annotation, *get_args(field.annotation)] if field else []  # a section, or one that may be None
+        below = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not below:
             return ""
-        model = annotation
-    known = [*model.model_fields, *(["extends"] if model is Recipe else [])]
+        model = below[0]
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    known += ["extends"] if model is Recipe else []
     near = difflib.get_close_matches(str(loc[-1]), known, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}"
 

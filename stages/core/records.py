@@ -39,6 +39,7 @@ class ExamQuestion(Record):
     E: str
     answer: int = Field(ge=1, le=5)
     cot: str = ""
+    source: str = ""  # file and line of an imported question; empty: its place in the benchmark says it
 
     @property
     def choices(self) -> tuple[str, str, str, str, str]:
@@ -49,6 +50,30 @@ class ExamQuestion(Record):
         return LETTERS[self.answer - 1]
 
 
+class RawAnswer(Record):
+    """One doctor's answer as it stands on the page. `doctor` and `clinic` are there to be masked, nothing else."""
+
+    id: str
+    text: str
+    doctor: str = ""
+    clinic: str = ""
+    recommendations: int | None = None  # None: the source counts none
+
+
+class RawConsult(Record):
+    """A consult as it was collected or imported: nothing masked, nothing rewritten."""
+
+    id: str
+    url: str  # the page; for an imported row file and line
+    title: str
+    body: str
+    answers: tuple[RawAnswer, ...]
+    date: str = ""  # as the source has it, 2026-06-08 where that could be read
+    tags: tuple[str, ...] = ()
+    department: str = ""
+    patient_information: str | None = None  # None: not told apart from the body, as on a web page
+
+
 class Consult(Record):
     """A patient's question to a doctor, with what is known of the patient and the doctor's answer."""
 
@@ -57,6 +82,7 @@ class Consult(Record):
     patient_information: str
     answer: str
     source: str
+    raw_id: str | None = None  # the RawConsult it was made of; None: it came in this form
 
 
 class Example(Record):
@@ -76,6 +102,16 @@ class Dropped(Record):
     reason: str
     text: str
     hit: str | None = None
+    similarity: float | None = None  # 0 to 1, to `hit`; None: there is nothing to compare with
+
+
+class Decision(Record):
+    """What a rule did to a row that went on: for `kormed trace`, and so that it can be taken back."""
+
+    id: str
+    rule: str
+    detail: str
+    before: str | None = None  # the text that the rule changed, never one that holds personal data
 
 
 class Candidate(Record):
@@ -227,11 +263,20 @@ def describe(error: ValidationError) -> str:
 
 def write_jsonl(path: Path, records: Iterable[BaseModel]) -> int:
     """Write records to `path` through a temporary file: a half-written one never has its name. Returns how many."""
+    return _write_lines(path, (to_line(record) for record in records))
+
+
+def write_rows(path: Path, rows: Iterable[dict[str, object]]) -> int:
+    """Like `write_jsonl`, for rows whose columns are not ours."""
+    return _write_lines(path, (json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _write_lines(path: Path, lines: Iterable[str]) -> int:
     count = 0
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("w", encoding="utf-8") as file:
-        for record in records:
-            file.write(to_line(record))
+        for line in lines:
+            file.write(line)
             count += 1
         file.flush()
         os.fsync(file.fileno())

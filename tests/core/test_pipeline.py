@@ -104,6 +104,57 @@ def refusal(run: Run, name: str, *, force: bool = False) -> str:
     return str(error.value)
 
 
+COLLECTING = ("prepare.consults=null", "collect.pages=1", "collect.contact=me@example.org")
+IMPORTING = ("prepare.consults=null", "import.consults.path=consults.csv")
+
+
+# Where consults come from
+
+
+@pytest.mark.parametrize("source", [COLLECTING, IMPORTING])
+def test_nothing_crawls_or_calls_a_language_model_unasked(kitchen: Kitchen, source: tuple[str, ...]) -> None:
+    kitchen.fake("prepare")
+    asked = ["collect", "restructure"] if source is COLLECTING else ["restructure"]
+    for stage in asked:
+        message = refusal(kitchen.run(*source), "prepare")
+        assert f"`kormed {stage} RECIPE`" in message
+        assert stage not in kitchen.ran()
+        kitchen.run(*source).bring(stage)
+    kitchen.ran()
+    kitchen.run(*source).bring("prepare")
+    assert kitchen.ran() == ["prepare"]
+
+
+def test_without_a_rewriter_there_is_nothing_to_ask_for(kitchen: Kitchen) -> None:
+    kitchen.fake("prepare")
+    kitchen.run(*IMPORTING, "restructure.rewriter.kind=none").bring("prepare")
+    assert kitchen.ran() == ["import", "restructure", "prepare"]
+
+
+def test_a_changed_import_file_makes_everything_behind_it_stale(kitchen: Kitchen) -> None:
+    kitchen.fake("prepare")
+    own = kitchen.folder / "own.csv"
+    own.write_text("question,answer\n", encoding="utf-8")
+    settings = (*IMPORTING, f"import.consults.path={own}", "restructure.rewriter.kind=none")
+    kitchen.run(*settings).bring("prepare")
+    own.write_text("question,answer\n가,나\n", encoding="utf-8")
+    run = kitchen.run(*settings)
+    assert [run.standing(name).state for name in ("import", "restructure", "prepare")] == ["stale"] * 3
+
+
+@pytest.mark.parametrize("stage", ["collect", "import", "restructure"])
+def test_a_stage_that_the_recipe_does_not_have_says_which_section_it_wants(kitchen: Kitchen, stage: str) -> None:
+    message = refusal(kitchen.run(), stage)
+    assert "section" in message
+    assert kitchen.ran() == []
+
+
+def test_a_stage_gets_what_its_recipe_has_and_nothing_else(kitchen: Kitchen) -> None:
+    kitchen.run(*COLLECTING).bring("collect")
+    kitchen.run(*COLLECTING).bring("restructure")
+    assert (kitchen.models / "restructure" / "made.txt").read_text(encoding="utf-8").endswith("['collect']")
+
+
 # The same request
 
 
@@ -226,7 +277,7 @@ def test_every_way_out_that_is_printed_is_a_command(kitchen: Kitchen) -> None:
     for name in ("report", "evaluate/base", "evaluate/dpo"):
         kitchen.run().bring(name)
     for stage in PIPELINE:
-        if stage.derived:
+        if stage.derived or not kitchen.run().uses(stage.name):
             continue
         message = refusal(kitchen.run(f"{stage.section}.seed=7"), stage.name)
         (command,) = [part for part in message.split("`") if part.startswith("kormed ")]
@@ -412,9 +463,19 @@ def lines_of(run: Run, words: Sequence[str]) -> list[str]:
     return [line for line in table(run).splitlines() if all(word in line for word in words)]
 
 
-def test_the_status_of_a_new_recipe_is_every_stage_missing(kitchen: Kitchen) -> None:
-    assert states(kitchen.run()) == dict.fromkeys([stage.name for stage in PIPELINE], "missing")
+def used(run: Run) -> list[str]:
+    return [stage.name for stage in PIPELINE if run.uses(stage.name)]
+
+
+def test_the_status_of_a_new_recipe_is_every_stage_of_it_missing(kitchen: Kitchen) -> None:
+    assert states(kitchen.run()) == dict.fromkeys(used(kitchen.run()), "missing")
     assert not kitchen.models.exists()
+
+
+def test_the_status_tells_only_of_stages_that_the_recipe_has(kitchen: Kitchen) -> None:
+    assert not {"collect", "import", "restructure"} & states(kitchen.run()).keys()
+    assert {"collect", "restructure"} <= states(kitchen.run(*COLLECTING)).keys()
+    assert {"import", "restructure"} <= states(kitchen.run(*IMPORTING)).keys()
 
 
 def test_the_status_shows_done_stale_and_why_and_missing(kitchen: Kitchen) -> None:
@@ -425,7 +486,7 @@ def test_the_status_shows_done_stale_and_why_and_missing(kitchen: Kitchen) -> No
     assert line.endswith(f"rows {rows}")
     changed = kitchen.run("sft.epochs=1")
     assert states(changed) == {
-        **dict.fromkeys([stage.name for stage in PIPELINE], "missing"),
+        **dict.fromkeys(used(changed), "missing"),
         "prepare": "done",
         "sft": "stale",
     }
