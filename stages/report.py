@@ -12,7 +12,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.core import findings, plots, statistics, wording
+from stages.core import data_page, findings, plots, statistics, wording
 from stages.core.pipeline import duration
 from stages.core.recipe import Report
 from stages.core.records import Checkpoint, Consult, read_jsonl
@@ -43,7 +43,7 @@ def run(
     folders = (prepare, sft, candidates, preferences, dpo, evaluate_base, evaluate_sft, evaluate_dpo)
     artifacts = [findings.manifest_of(folder) for folder in folders if folder]
     rows, contrasts = findings.rows(evaluations), findings.contrasts(evaluations)
-    sources = findings.read_sources(prepare / "lengths.json")
+    eda = findings.read_eda(prepare / "eda.json")
     labels = findings.read_facts(preferences / "labels.json", findings.Labels) if preferences else None
     pairs = findings.count_preferences(preferences) if preferences else None
     proof = findings.read_facts(dpo / "proof.json", findings.Proof) if dpo else None
@@ -58,7 +58,7 @@ def run(
         "finished": max(manifest.finished_at for manifest in artifacts)[:10],
         "summary": wording.summary(
             base.settings.base,
-            wording.seen(sources[findings.ALL].rows - findings.total(sft_dropped), sft_epochs),
+            wording.seen(eda.rows - findings.total(sft_dropped), sft_epochs),
             wording.seen(pairs[0] - findings.total(dpo_dropped), dpo_epochs) if pairs and preferred else None,
             rows[-1],
             contrasts,
@@ -78,7 +78,7 @@ def run(
         "sft_epochs": sft_epochs,
         "dpo_epochs": dpo_epochs,
         "dpo_dropped": dpo_dropped,
-        "sources": sources,
+        "eda": eda,
         "dropped": findings.reasons(prepare / "dropped.jsonl", EXAMPLES),
         "consults": {
             part: len(read_jsonl(prepare / "consults" / f"{part}.jsonl", Consult)) for part in ("preference", "heldout")
@@ -132,7 +132,7 @@ def render(name: str, page: dict[str, Any]) -> str:
         "unbroken": wording.unbroken,
         "yaml": as_yaml,
     }
-    environment.globals |= {"plots": plots, "statistics": statistics, "wording": wording, "Markup": Markup}
+    environment.globals |= {"plots": plots, "statistics": statistics, "Markup": Markup, **data_page.TEMPLATE_NAMES}
     return environment.get_template(f"{name}.j2").render(page)
 
 

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from stages import report
+from stages.core import chat, eda
 from stages.core.artifacts import Manifest
 from stages.core.errors import KormedError
 from stages.core.recipe import Report
@@ -22,6 +23,7 @@ from stages.core.records import (
     Comparison,
     Consult,
     Dropped,
+    Example,
     HeldoutAnswer,
     Message,
     Preference,
@@ -78,10 +80,45 @@ def write_manifest(folder: Path, stage: str, config: dict[str, Any] | None = Non
     write_json(folder / "manifest.json", asdict(manifest))
 
 
+def exam_rows(source: str, letters: str) -> list[Example]:
+    """One exam row a letter, each ten characters longer than the one before."""
+    return [
+        Example(
+            id=f"{source}/train/{number}",
+            question="가" * 10 * number,
+            instruction=chat.EXAM_INSTRUCTION,
+            answer=letter,
+            source=source,
+        )
+        for number, letter in enumerate(letters, start=1)
+    ]
+
+
+def write_eda(run: Path, rows: Sequence[Example], tokens: bool = True, **changes: Any) -> None:
+    flow = (
+        eda.FlowStep(
+            step="decontamination",
+            what="exam questions",
+            before=len(rows) + 1,
+            dropped={"stem stands in the benchmark": 1},
+            after=len(rows),
+        ),
+    )
+    found = eda.Eda(
+        benchmark={"doctor": {"train": 101, "dev": 2, "test": 435, "fewshot": 5}},
+        consult_parts={"sft": 0, "preference": 1, "heldout": 1},
+        flow=flow,
+        lengths=tuple(eda.measure(rows, (lambda texts: [2 * len(text) for text in texts]) if tokens else None)),
+        letters=eda.letters(rows),
+        tokenizer="google/gemma-2-2b-it" if tokens else None,
+        tokens_missing=None if tokens else "google/gemma-2-2b-it is gated",
+    )
+    write_json(run / "prepare" / "eda.json", found.model_copy(update=changes).model_dump(mode="json"))
+
+
 def write_prepare(run: Path) -> None:
     folder = run / "prepare"
-    rows = {"rows": 100, "characters": {"min": 80, "median": 210.5, "max": 1400}}
-    write_json(folder / "lengths.json", {"all": rows, "kormedmcqa/doctor": rows})
+    write_eda(run, exam_rows("kormedmcqa/doctor", "ABCDE" * 12) + exam_rows("kormedmcqa/nurse", "ABCDE" * 8))
     write_rows(
         folder / "dropped.jsonl",
         [
@@ -471,6 +508,64 @@ def test_dropped_rows_are_shown_with_what_they_hit(two: Path) -> None:
     assert "1 × stem stands in the benchmark" in words(html)
     assert "kormedmcqa/doctor/train/7 고혈압의 첫 치료는? kormedmcqa/doctor/test/3" in words(html)
     assert "(hit kormedmcqa/doctor/test/3)" in markdown
+
+
+def data_of(html: str) -> str:
+    return words(html.partition('<section id="data">')[2].partition("</section>")[0]).replace("\u00a0", " ")
+
+
+def test_lengths_stand_by_source_in_characters_and_tokens(two: Path) -> None:
+    html, markdown = made(two)
+    row = len(chat.user_turn(chat.EXAM_INSTRUCTION, "")) + 1
+    low, median, high = row + 10, row + 305, row + 600
+    assert f"doctor (60) {low} {median} {high} " in data_of(html)
+    tokens = f"{2 * low} | {2 * median} | {2 * high:,}"  # as write_eda counts them
+    assert f"| kormedmcqa/doctor | 60 | {low} | {median} | {high} | {tokens} |" in markdown
+    assert "| exam questions | 100 |" in markdown
+
+
+def test_lengths_stand_by_right_answer(two: Path) -> None:
+    html, markdown = made(two)
+    row = len(chat.user_turn(chat.EXAM_INSTRUCTION, "")) + 1
+    assert f"A (20) {row + 10} " in data_of(html)
+    assert f"| exam questions, A | 20 | {row + 10} |" in markdown
+    assert f"| kormedmcqa/nurse, E | 8 | {row + 50} |" in markdown
+
+
+def test_the_waterfall_of_drops_is_in_both_formats(two: Path) -> None:
+    html, markdown = made(two)
+    assert "101 exam questions came in; 100 became training rows. Dropped: 1 (1.0 %)" in data_of(html)
+    assert 'aria-label="exam questions, from what came in to training rows: came in 101; decontamination: stem' in html
+    assert "| decontamination: stem stands in the benchmark | −1 (1.0 %) |" in markdown
+
+
+def test_lengths_are_pictured_too(two: Path) -> None:
+    html, _ = made(two)
+    assert 'aria-label="exam questions, length of the row in characters: 100 rows; the highest bar,' in html
+    assert 'aria-label="exam questions, length of the row in tokens: 100 rows; the highest bar,' in html
+
+
+def test_why_tokens_are_missing_is_said(two: Path) -> None:
+    write_eda(two, exam_rows("kormedmcqa/doctor", "ABCDE"), tokens=False)
+    html, markdown = made(two)
+    assert "Tokens were not counted: google/gemma-2-2b-it is gated." in data_of(html)
+    assert "Tokens were not counted: google/gemma-2-2b-it is gated." in markdown
+    assert "| – | – | – |" in markdown
+
+
+def test_the_published_counts_stand_beside_ours_where_the_benchmark_is_that_one(two: Path) -> None:
+    assert "not measured by us" not in made(two)[1]
+    published = {"doctor": {"train": 3_401, "dev": 1_059, "test": 3_009}}
+    write_eda(two, exam_rows("kormedmcqa/doctor", "ABCDE"), benchmark=published)
+    html, markdown = made(two)
+    assert "exam questions, together 7,469 7,469" in data_of(html)
+    assert "| exam questions, together | 7,469 | 7,469 |" in markdown
+
+
+def test_an_eda_of_another_version_is_named(two: Path) -> None:
+    write_json(two / "prepare" / "eda.json", {"benchmark": {}})
+    with pytest.raises(KormedError, match=r"eda\.json: .*field 'flow'"):
+        made(two)
 
 
 def test_every_artifact_stands_in_the_provenance(three: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stages.core.artifacts import Manifest, read_manifest
+from stages.core.eda import Eda
 from stages.core.errors import KormedError
 from stages.core.recipe import subsets
 from stages.core.records import (
@@ -93,19 +94,6 @@ class Proof(Facts):
     largest_margin: float
 
 
-class Characters(Facts):
-    min: int
-    median: float
-    max: int
-
-
-class Source(Facts):
-    """One source of training rows; characters of user turn and answer together."""
-
-    rows: int
-    characters: Characters
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """One checkpoint on the benchmark, and its answers to held-out consults."""
@@ -177,7 +165,7 @@ class SideBySide:
     dpo: HeldoutAnswer | None
 
 
-F = TypeVar("F", bound=Facts)
+F = TypeVar("F", bound=BaseModel)
 
 
 def read_facts(path: Path, kind: type[F]) -> F:
@@ -192,16 +180,9 @@ def read_facts(path: Path, kind: type[F]) -> F:
         raise KormedError(f"{path}: {describe(error)}") from None
 
 
-def read_sources(path: Path) -> dict[str, Source]:
-    """prepare's lengths.json, the row `all` last."""
-    found = _json(path)
-    if not isinstance(found, dict):
-        raise KormedError(f"{path}: a JSON object was wanted, found {type(found).__name__}")
-    try:
-        sources = {name: Source.model_validate(value) for name, value in found.items()}
-    except ValidationError as error:
-        raise KormedError(f"{path}: {describe(error)}") from None
-    return dict(sorted(sources.items(), key=lambda item: (item[0] == ALL, item[0])))
+def read_eda(path: Path) -> Eda:
+    """prepare's eda.json."""
+    return read_facts(path, Eda)
 
 
 def read_log(path: Path) -> list[dict[str, object]]:

@@ -1,12 +1,15 @@
 """Small pictures as inline SVG: text stays text, colours are the page's CSS, so no font and no theme breaks them."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 420, 230  # in SVG units; narrow, so that the labels stay readable when a phone scales the picture down
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
+HISTOGRAM = 170  # its height; lower than a curve's, because several stand under one another
+LABEL_CHARACTERS = 46  # of a waterfall's label a line; the number stands to its right
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,17 @@ class Curve:
     @property
     def last(self) -> float:
         return self.points[-1][1]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a waterfall: from `low` to `high` on the scale of all of them, with its number as it is printed."""
+
+    label: str
+    low: float
+    high: float
+    number: str
+    hue: str  # CSS class
 
 
 def curve(rows: Sequence[dict[str, object]], key: str) -> Curve:
@@ -89,6 +103,162 @@ def interval_bar(low: float, value: float, high: float, *, end: float, hue: str,
     )
 
 
+def spread_bar(places: tuple[float, float, float, float, float], *, end: float, hue: str) -> str:
+    """How a length is spread, on a scale from 0 to `end`: a line over the outer two places, a box over the inner two,
+    a dot at the one in the middle. For percentiles 5, 25, 50, 75 and 95, say.
+    """
+    low, quarter, middle, three_quarters, high = (round(2 + 116 * min(place, end) / end, 1) for place in places)
+    return (
+        '<svg class="interval" viewBox="0 0 120 16" aria-hidden="true">'
+        '<line class="grid" x1="2" x2="118" y1="8" y2="8"/>'
+        f'<line class="whisker {hue}" x1="{low}" x2="{high}" y1="8" y2="8"/>'
+        f'<rect class="box {hue}" x="{quarter}" width="{round(max(1, three_quarters - quarter), 1)}" y="4" height="8"/>'
+        f'<circle class="dot {hue}" cx="{middle}" cy="8" r="3"/></svg>'
+    )
+
+
+def histogram(
+    bins: Sequence[tuple[int, int, int]], *, label: str, unit: str, hue: str, level: float | None = None
+) -> str:
+    """How many rows fall between neighbouring edges, as an SVG element that scales to its container.
+
+    Args:
+        bins: low edge, high edge and rows. Where the last one is wider than the first it is drawn as wide as the
+            others and marked with its low edge and a plus.
+        label: whose lengths these are, in what; the picture's accessible name as well.
+        unit: what stands under the horizontal axis.
+        level: a value that is drawn as a dashed line, such as the median. None: no such line.
+
+    Raises:
+        ValueError: no rows.
+    """
+    rows = sum(count for _, _, count in bins)
+    if not rows:
+        raise ValueError(f"{label}: no rows")
+    step = bins[0][1] - bins[0][0]
+    is_open = bins[-1][1] - bins[-1][0] > step
+    first, last = bins[0][0], bins[-1][0] + step
+    y_ticks = _count_ticks(max(count for _, _, count in bins))
+    bottom = HISTOGRAM - BOTTOM
+
+    def x(value: float) -> float:
+        return round(LEFT + (min(value, last) - first) / (last - first) * (WIDTH - LEFT - RIGHT), 1)
+
+    def y(count: float) -> float:
+        return round(bottom - count / y_ticks[-1] * (bottom - TOP), 1)
+
+    low, high, most = max(bins, key=lambda bin: bin[2])
+    name = f"{label}: {rows:,} rows; the highest bar, of {most:,}, from {low:,} to below {high:,} {unit}"
+    parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HISTOGRAM}" role="img" aria-label="{escape(name)}">']
+    for tick in y_ticks:
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick)}" y2="{y(tick)}"/>')
+        parts.append(f'<text class="tick end" x="{LEFT - 8}" y="{y(tick) + 4}">{tick:,.0f}</text>')
+    for low, high, count in bins:
+        if count:  # a bar of one row among thousands is still to be seen
+            width, height = round(x(high) - x(low) - 1, 1), round(max(1, bottom - y(count)), 1)
+            y_top = round(bottom - height, 1)
+            parts.append(f'<rect class="bar {hue}" x="{x(low)}" width="{width}" y="{y_top}" height="{height}"/>')
+    if level is not None:
+        parts.append(f'<line class="level over" x1="{x(level)}" x2="{x(level)}" y1="{TOP}" y2="{bottom}"/>')
+    ends = bins[-1][0] if is_open else last
+    for tick in (tick for tick in ticks(first, last, 6) if first <= tick <= ends and tick.is_integer()):
+        if not is_open or x(ends) - x(tick) > 40:  # room for the mark of the open end
+            parts.append(f'<text class="tick middle" x="{x(tick)}" y="{bottom + 16}">{tick:,.0f}</text>')
+    if is_open:
+        parts.append(f'<text class="tick end" x="{WIDTH - RIGHT + 8}" y="{bottom + 16}">{ends:,}+</text>')
+    parts.append(
+        f'<text class="tick middle" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HISTOGRAM - 4}">{escape(unit)}</text>'
+    )
+    return "".join([*parts, "</svg>"])
+
+
+def grouped_bars(
+    groups: Sequence[tuple[str, Sequence[tuple[str, float]]]], *, label: str, hue: str, level: float | None = None
+) -> str:
+    """Shares in percent, a bar each, side by side in named groups; the highest of each group is drawn strongest.
+
+    Args:
+        groups: name, and the bars' names and percentages. Every group has the same bars.
+        level: a percentage that is drawn as a dashed line, such as chance. None: no such line.
+
+    Raises:
+        ValueError: no groups.
+    """
+    if not groups:
+        raise ValueError(f"{label}: no groups")
+    y_ticks = ticks(0, max(share for _, bars in groups for _, share in bars), 4)
+    bottom = HEIGHT - BOTTOM
+    slot = (WIDTH - LEFT - RIGHT) / len(groups)
+    width = 0.86 * slot / max(len(bars) for _, bars in groups)
+
+    def y(share: float) -> float:
+        return round(bottom - share / y_ticks[-1] * (bottom - TOP), 1)
+
+    said = []
+    parts = []
+    for tick in y_ticks:
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick)}" y2="{y(tick)}"/>')
+        parts.append(f'<text class="tick end" x="{LEFT - 8}" y="{y(tick) + 4}">{tick:g} %</text>')
+    for number, (group, bars) in enumerate(groups):
+        start = LEFT + (number + 0.07) * slot
+        strongest = max(share for _, share in bars)
+        for place, (bar, share) in enumerate(bars):
+            x, faint = round(start + place * width, 1), "" if share == strongest else " faint"
+            parts.append(
+                f'<rect class="bar {hue}{faint}" x="{x}" width="{round(0.88 * width, 1)}" y="{y(share)}" '
+                f'height="{round(bottom - y(share), 1)}"/>'
+            )
+            middle = round(x + 0.44 * width, 1)
+            parts.append(f'<text class="tick middle" x="{middle}" y="{bottom + 14}">{escape(bar)}</text>')
+        middle = round(start + 0.43 * slot, 1)
+        parts.append(f'<text class="tick middle" x="{middle}" y="{HEIGHT - 8}">{escape(group)}</text>')
+        said.append(f"{group} " + ", ".join(f"{bar} {share:.1f} %" for bar, share in bars))
+    if level is not None:
+        parts.append(f'<line class="level" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(level)}" y2="{y(level)}"/>')
+    name = f"{label}: {'; '.join(said)}"
+    return "".join(
+        [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(name)}">', *parts, "</svg>"]
+    )
+
+
+def waterfall(bars: Sequence[Bar], *, label: str) -> str:
+    """From what came in to what is left, a bar a line under its label and number; what stands before a bar is shown
+    pale, so that the eye sees how much is left.
+
+    Raises:
+        ValueError: no bars, or nothing came in.
+    """
+    end = max((bar.high for bar in bars), default=0)
+    if end <= 0:
+        raise ValueError(f"{label}: nothing came in")
+    parts = []
+    y = 0
+    for bar in bars:
+        lines = textwrap.wrap(bar.label, LABEL_CHARACTERS)
+        parts.append(f'<text class="number end" x="{WIDTH}" y="{y + 14}">{escape(bar.number)}</text>')
+        for line in lines:
+            y += 15
+            parts.append(f'<text class="label" x="0" y="{y - 1}">{escape(line)}</text>')
+        low, high = (round(WIDTH * place / end, 1) for place in (bar.low, bar.high))
+        y += 4
+        parts.append(f'<rect class="track" x="0" width="{WIDTH}" y="{y}" height="9"/>')
+        if low:
+            parts.append(f'<rect class="bar rest" x="0" width="{low}" y="{y}" height="9"/>')
+        if bar.high > bar.low:
+            width = round(max(high - low, 1.5), 1)  # one row of thousands is still to be seen
+            x = round(min(low, WIDTH - width), 1)
+            parts.append(f'<rect class="bar {bar.hue}" x="{x}" width="{width}" y="{y}" height="9"/>')
+        y += 19
+    name = f"{label}: " + "; ".join(f"{bar.label} {bar.number}" for bar in bars)
+    return "".join(
+        [
+            f'<svg class="waterfall" viewBox="0 0 {WIDTH} {y - 8}" role="img" aria-label="{escape(name)}">',
+            *parts,
+            "</svg>",
+        ]
+    )
+
+
 def ticks(low: float, high: float, wanted: int) -> list[float]:
     """About `wanted` round values that lie within low-high or just enclose it; at least two.
 
@@ -100,6 +270,12 @@ def ticks(low: float, high: float, wanted: int) -> list[float]:
     step = next(m * magnitude for m in (1, 2, 2.5, 5, 10) if m * magnitude >= raw * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(i * step, 12) for i in range(first, last + 1)]
+
+
+def _count_ticks(most: int) -> list[float]:
+    """Whole numbers from 0, about four of them: there is no half row."""
+    found = (ticks(0, most, wanted) for wanted in (3, 2, 1))
+    return next((some for some in found if all(tick.is_integer() for tick in some)), [0.0, float(most)])
 
 
 def _spread(low: float, high: float) -> tuple[float, float]:

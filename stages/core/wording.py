@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from stages.core import eda as data
+from stages.core.eda import Eda, FlowStep, Lengths, Move
 from stages.core.findings import Contrast, Generated, Labels, Proof, Reason, Row, Settings
 from stages.core.plots import Curve
 from stages.core.statistics import PairedTest, smallest_shown
@@ -10,6 +12,11 @@ from stages.core.statistics import PairedTest, smallest_shown
 NAMES = {"base": "base", "sft": "SFT", "dpo": "DPO"}
 TASK_TOKENS = 1024  # max_gen_toks of kormedmcqa 3.0
 CHANCE = 20.0  # percent; five choices
+EXTENTS = (  # under a table of lengths with bars
+    "A row is the whole user turn (instruction, patient information or choices, question) and the answer. In the bar "
+    "under the numbers the dot is the median, the box holds the middle half of the rows and the line nine of ten; "
+    "the bars of a column share one scale."
+)
 VALUES = ("submitted", "a", "b", "tie", "both_bad")  # columns of the annotators' table
 
 
@@ -150,6 +157,168 @@ def course(curve: Curve, level: float | None) -> str:
 
 def _value(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
+
+
+NOUNS = {"exam questions": "exam question", "consults": "consult"}
+
+
+def prepared(eda: Eda) -> str:
+    """The training rows in a sentence or two."""
+    kinds = [(what, eda.of(what, "characters")) for what in data.KINDS]
+    named = [count(found.rows, NOUNS[what]) for what, found in kinds if found]
+    if not named:
+        return "No row was left to train on."
+    verb = "was" if eda.rows == 1 else "were"
+    made = f"{count(eda.rows, 'training row')} {verb} prepared for SFT: {' and '.join(named)}."
+    if len(named) == 1:
+        made = f"{named[0]} {verb} prepared for SFT."
+    lost = [
+        f"{dropped:,} of {count(data.entered(data.moves(eda.flow, what)), NOUNS[what])}"
+        for what in data.KINDS
+        if (dropped := sum(step.lost for step in data.steps(eda.flow, what)))
+    ]
+    return f"{made} Dropped on the way: {' and '.join(lost)}." if lost else f"{made} No row was dropped on the way."
+
+
+def flowed(flow: Sequence[FlowStep], what: data.What) -> str:
+    """What came of the rows of one kind, in words."""
+    steps = data.steps(flow, what)
+    if not steps:
+        return f"No {what} were used."
+    moves = data.moves(flow, what)
+    came_in, rows = steps[0].before, data.entered(moves)
+    dropped = sum(step.lost for step in steps)
+    uses = [f"{move.rows:,} {move.reason}" for move in moves if move.kind == "set aside"]
+    vanished = sum(move.rows for move in moves if move.kind == "unexplained")
+    found = f"{count(came_in, NOUNS[what])} came in"
+    found += f", {rows - came_in:,} more rows were made of them" if rows > came_in else ""
+    found += f"; {steps[-1].after:,} became training rows."
+    found += f" Set aside for another use: {', '.join(uses)}." if uses else ""
+    found += f" {vanished:,} went without a recorded reason." if vanished else ""
+    if not dropped:
+        return f"{found} None was dropped."
+    reasons = [move for move in moves if move.kind == "dropped"]
+    worst = max(reasons, key=lambda move: move.rows)
+    most = f"the most for one reason, {worst.rows:,}, at" if len(reasons) > 1 else "all of them at"
+    return f"{found} Dropped: {dropped:,} ({share(dropped, rows)}), {most} {worst.step}: {worst.reason}."
+
+
+def move(move: Move) -> str:
+    """The label of a bar of the waterfall."""
+    match move.kind:
+        case "in":
+            return "came in"
+        case "out":
+            return "training rows"
+        case "set aside":
+            return f"{move.step}, set aside: {move.reason}"
+        case "added":
+            return f"{move.step}: more rows made of them"
+        case "unexplained":
+            return f"{move.step}: gone, and no reason was recorded"
+    return f"{move.step}: {move.reason}"
+
+
+def moved(move: Move, of: int) -> str:
+    """The number of a bar of the waterfall, and its share of all rows that entered."""
+    sign = {"dropped": "−", "set aside": "−", "unexplained": "−", "added": "+"}.get(move.kind, "")
+    return f"{sign}{move.rows:,}" if move.kind == "in" else f"{sign}{move.rows:,} ({share(move.rows, of)})"
+
+
+def share(part: int, of: int) -> str:
+    """In percent; neither none nor all is said of a share that only rounds to it."""
+    percent = 100 * part / of if of else 0.0
+    if 0 < percent < 0.05:
+        return "under 0.1 %"
+    if 99.95 <= percent < 100:
+        return "over 99.9 %"
+    return f"{percent:.1f} %" if percent % 100 else f"{percent:.0f} %"
+
+
+def spread(lengths: Lengths) -> str:
+    """Where most of the lengths lie."""
+    if lengths.rows == 1:
+        return f"One row, of {number(lengths.median)} {lengths.unit}."
+    median = f"Median {number(lengths.median)} {lengths.unit} (dashed)"
+    if lengths.rows < 20:
+        return f"{median}, from {number(lengths.minimum)} to {number(lengths.maximum)}."
+    return (
+        f"{median}; nine of ten rows lie between {lengths.percentile_5:,.0f} and {lengths.percentile_95:,.0f}, "
+        f"the longest has {number(lengths.maximum)}."
+    )
+
+
+def number(value: float) -> str:
+    """With thousands marked, and a decimal only where there is one."""
+    return f"{value:,.1f}".removesuffix(".0")
+
+
+def tokens(eda: Eda) -> str:
+    """What a token is here, or why none was counted."""
+    characters, counted = eda.of(data.ALL, "characters"), eda.of(data.ALL, "tokens")
+    if not characters or not counted:
+        return f"Tokens were not counted{f': {eda.tokens_missing}' if eda.tokens_missing else ''}."
+    return (
+        f"Tokens are {eda.tokenizer or 'the base model'}'s: one for {characters.mean / counted.mean:.1f} characters on "
+        f"average. The marks that the chat template puts around each turn are not counted."
+    )
+
+
+def letters(eda: Eda) -> str:
+    """What guessing one letter would give on the training rows. There are exam questions among them."""
+    found = {source: data.most_frequent(counts) for source, counts in eda.letters.items() if source != data.EXAM}
+    source, (letter, most) = max(found.items(), key=lambda item: item[1][1])
+    which = ", the most of any source" if len(found) > 1 else ""
+    return (
+        f"Always answering {letter.replace(', ', ' or ')} would be right in {100 * most:.1f} % of the training "
+        f"questions of {source}{which}; were all five letters equally frequent, it would be {CHANCE:.0f} %."
+    )
+
+
+def letter_lengths(eda: Eda) -> str:
+    """Whether the length of a question goes with its right answer."""
+    found = [
+        one
+        for one in eda.lengths
+        if one.letter and (one.source, one.part, one.unit) == (data.EXAM, "row", "characters")
+    ]
+    if len(found) < 2:
+        return ""
+    low, high = min(found, key=lambda one: one.median), max(found, key=lambda one: one.median)
+    if low.median == high.median:
+        return f"Rows have the same median length, {number(low.median)} characters, whatever the right answer is."
+    return (
+        f"By right answer the median row has between {number(low.median)} ({low.letter}) and {number(high.median)} "
+        f"({high.letter}) characters."
+    )
+
+
+def beside_published(eda: Eda) -> list[tuple[str, str, str]]:
+    """What can be compared, this run's number and the published report's: questions where the benchmark is that one,
+    consults where there are any.
+    """
+    found: list[tuple[str, float, float]] = []
+    if eda.published_benchmark:
+        splits = data.PUBLISHED_QUESTIONS
+        found += [(f"exam questions, {split}", eda.questions(split), theirs) for split, theirs in splits.items()]
+        found.append(("exam questions, together", sum(map(eda.questions, splits)), sum(splits.values())))
+    if consults := eda.all_consults():
+        found.append(("consults", consults.rows, data.PUBLISHED_CONSULTS))
+        ours = (consults.minimum, consults.median, consults.maximum)
+        for which, own, theirs in zip(
+            ("shortest", "median", "longest"), ours, data.PUBLISHED_CONSULT_CHARACTERS, strict=True
+        ):
+            found.append((f"{which} consult, characters", own, theirs))
+    return [(name, number(own), number(theirs)) for name, own, theirs in found]
+
+
+def consults_counted(eda: Eda) -> str:
+    """Which consults the comparison is about, and of what their characters are."""
+    which = "Consults that were kept, whatever they are used for" if eda.consult_lengths else "Consults trained on"
+    return (
+        f"{which}, each with instruction, patient information, question and answer. What exactly the published report "
+        f"counted is not known here."
+    )
 
 
 def chosen(shown: int, answered: int) -> str:

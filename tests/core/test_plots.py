@@ -4,7 +4,19 @@ from xml.etree import ElementTree
 
 import pytest
 
-from stages.core.plots import Curve, curve, interval_bar, line_chart, ticks
+from stages.core.plots import (
+    WIDTH,
+    Bar,
+    Curve,
+    curve,
+    grouped_bars,
+    histogram,
+    interval_bar,
+    line_chart,
+    spread_bar,
+    ticks,
+    waterfall,
+)
 
 
 def test_a_curve_takes_the_rows_that_logged_its_key() -> None:
@@ -85,3 +97,183 @@ def test_an_interval_bar_keeps_its_scale() -> None:
     svg = ElementTree.fromstring(interval_bar(20, 25, 30, end=50, hue="base", mark=20))
     middle = next(element for element in svg if element.tag == "circle")
     assert float(middle.attrib["cx"]) == 60.0  # half of 0-50 is half of the picture's 120
+
+
+def rects(svg: str, hue: str) -> list[dict[str, float]]:
+    """The bars of one colour, in the order drawn."""
+    found = [element.attrib for element in ElementTree.fromstring(svg) if element.tag == "rect"]
+    sides = ("x", "y", "width", "height")
+    return [
+        {side: float(rect[side]) for side in sides if side in rect} for rect in found if hue in rect["class"].split()
+    ]
+
+
+def texts(svg: str) -> list[str]:
+    return [element.text or "" for element in ElementTree.fromstring(svg) if element.tag == "text"]
+
+
+def inside(svg: str) -> bool:
+    """Every bar and every text lies within its picture."""
+    root = ElementTree.fromstring(svg)
+    width, height = map(float, root.attrib["viewBox"].split()[2:])
+    bars = [element.attrib for element in root if element.tag == "rect"]
+    written = [element.attrib for element in root if element.tag == "text"]
+    return all(
+        0 <= float(bar["x"]) <= float(bar["x"]) + float(bar["width"]) <= width + 0.2
+        and 0 <= float(bar["y"]) <= float(bar["y"]) + float(bar["height"]) <= height
+        for bar in bars
+    ) and all(0 <= float(text["y"]) <= height for text in written)
+
+
+BINS = {
+    "one row": [(7, 8, 1)],
+    "one bin": [(100, 200, 12)],
+    "gaps": [(0, 50, 3), (50, 100, 0), (100, 150, 1)],
+    "open end": [(100, 120, 400), (120, 140, 9), (140, 1_000_001, 1)],
+    "many": [(low, low + 25, 1 + low // 25) for low in range(75, 800, 25)],
+    "great numbers": [(0, 500_000, 99_999), (500_000, 1_000_000, 1)],
+}
+
+
+@pytest.mark.parametrize("bins", BINS.values(), ids=BINS)
+def test_every_histogram_stays_within_its_picture(bins: list[tuple[int, int, int]]) -> None:
+    svg = histogram(bins, label="rows", unit="tokens", hue="exam", level=bins[0][0] + 0.5)
+    assert inside(svg)
+    assert len(rects(svg, "exam")) == sum(rows > 0 for _, _, rows in bins)
+
+
+def test_a_bar_is_as_high_as_its_rows() -> None:
+    svg = histogram([(0, 10, 4), (10, 20, 2)], label="rows", unit="tokens", hue="exam")
+    high, low = rects(svg, "exam")
+    assert high["height"] == pytest.approx(2 * low["height"], abs=0.2)
+    assert high["y"] + high["height"] == low["y"] + low["height"]
+
+
+def test_great_numbers_are_written_out() -> None:
+    written = texts(histogram(BINS["great numbers"], label="rows", unit="tokens", hue="exam"))
+    assert "1,000,000" in written
+    assert "100,000" in written
+
+
+def test_one_row_among_thousands_is_still_to_be_seen() -> None:
+    svg = histogram([(0, 10, 50_000), (10, 20, 1)], label="rows", unit="tokens", hue="exam")
+    assert rects(svg, "exam")[1]["height"] >= 1
+
+
+def test_there_are_no_half_rows_on_the_axis() -> None:
+    for most in range(1, 30):
+        svg = histogram([(0, 10, most), (10, 20, 1)], label="rows", unit="", hue="exam")
+        assert all("." not in text for text in texts(svg))
+        assert rects(svg, "exam")[0]["y"] >= 0
+
+
+def test_an_open_end_is_drawn_as_wide_as_the_others_and_marked() -> None:
+    svg = histogram(BINS["open end"], label="rows", unit="tokens", hue="exam")
+    assert len({bar["width"] for bar in rects(svg, "exam")}) == 1
+    assert "140+" in texts(svg)
+
+
+def test_a_histogram_is_told_in_words() -> None:
+    svg = histogram([(0, 10, 4), (10, 20, 2_000)], label="<doctor>", unit="tokens", hue="exam")
+    name = ElementTree.fromstring(svg).attrib["aria-label"]
+    assert name == "<doctor>: 2,004 rows; the highest bar, of 2,000, from 10 to below 20 tokens"
+
+
+def test_no_rows_are_no_histogram() -> None:
+    with pytest.raises(ValueError, match="doctor: no rows"):
+        histogram([(0, 10, 0)], label="doctor", unit="tokens", hue="exam")
+
+
+GROUPS = [("doctor", [("A", 22.8), ("B", 17.2)]), ("nurse", [("A", 10.0), ("B", 90.0)])]
+
+
+def test_the_highest_bar_of_each_group_is_drawn_strongest() -> None:
+    svg = grouped_bars(GROUPS, label="shares", hue="exam", level=20)
+    root = ElementTree.fromstring(svg)
+    strong = ["faint" not in rect.attrib["class"] for rect in root if rect.tag == "rect"]
+    assert strong == [True, False, False, True]
+    assert inside(svg)
+
+
+def test_grouped_bars_are_told_in_words() -> None:
+    name = ElementTree.fromstring(grouped_bars(GROUPS, label="shares", hue="exam")).attrib["aria-label"]
+    assert name == "shares: doctor A 22.8 %, B 17.2 %; nurse A 10.0 %, B 90.0 %"
+
+
+def test_no_groups_are_no_picture() -> None:
+    with pytest.raises(ValueError, match="shares: no groups"):
+        grouped_bars([], label="shares", hue="exam")
+
+
+FALL = [
+    Bar("came in", 0, 200, "200", "consult"),
+    Bar(
+        "a reason that is so long that it cannot stand on a single line of a picture on a phone",
+        150,
+        200,
+        "−50",
+        "drop",
+    ),
+    Bar("one row", 149, 150, "−1", "drop"),
+    Bar("training rows", 0, 149, "149", "consult"),
+]
+
+
+def test_a_waterfall_goes_down_from_the_end_of_the_bar_before() -> None:
+    svg = waterfall(FALL, label="consults")
+    (whole, left), (long, single) = rects(svg, "consult"), rects(svg, "drop")
+    assert whole["width"] == WIDTH
+    assert long["x"] == pytest.approx(0.75 * WIDTH)
+    assert long["x"] + long["width"] == pytest.approx(WIDTH)
+    assert left["width"] == pytest.approx(149 / 200 * WIDTH, abs=0.1)
+    assert single["width"] > 1
+    assert whole["y"] < long["y"] < single["y"] < left["y"]
+    assert inside(svg)
+
+
+def test_no_row_left_is_no_bar() -> None:
+    svg = waterfall([FALL[0], Bar("training rows", 0, 0, "0", "consult")], label="consults")
+    assert len(rects(svg, "consult")) == 1
+
+
+def test_a_long_reason_goes_on_in_the_next_line() -> None:
+    written = texts(waterfall(FALL, label="consults"))
+    assert "a reason that is so long that it cannot stand" in written
+    assert "on a single line of a picture on a phone" in written
+
+
+def test_a_waterfall_is_told_in_words() -> None:
+    name = ElementTree.fromstring(waterfall([FALL[0], FALL[3]], label="consults")).attrib["aria-label"]
+    assert name == "consults: came in 200; training rows 149"
+
+
+def test_a_waterfall_needs_something_that_came_in() -> None:
+    with pytest.raises(ValueError, match="consults: nothing came in"):
+        waterfall([Bar("came in", 0, 0, "0", "consult")], label="consults")
+
+
+def test_a_spread_bar_keeps_its_scale_and_cuts_off_what_lies_beyond() -> None:
+    svg = spread_bar((0, 25, 50, 75, 400), end=100, hue="exam")
+    root = ElementTree.fromstring(svg)
+    middle = next(element for element in root if element.tag == "circle")
+    whisker = next(element for element in root if "whisker" in element.attrib["class"])
+    (box,) = rects(svg, "exam")
+    assert float(middle.attrib["cx"]) == 60.0  # half of 0-100 is half of the picture's 120
+    assert (box["x"], box["width"]) == (31.0, 58.0)
+    assert float(whisker.attrib["x2"]) == 118.0
+
+
+@pytest.mark.parametrize(
+    "svg",
+    [
+        histogram(BINS["many"], label="rows", unit="tokens", hue="exam", level=300),
+        grouped_bars(GROUPS, label="shares", hue="exam", level=20),
+        waterfall(FALL, label="consults"),
+        spread_bar((1, 2, 3, 4, 5), end=10, hue="exam"),
+    ],
+    ids=["histogram", "grouped bars", "waterfall", "spread bar"],
+)
+def test_no_picture_has_a_colour_or_a_font_of_its_own(svg: str) -> None:
+    assert "font" not in svg
+    assert "fill" not in svg
+    assert "#" not in svg

@@ -1,0 +1,99 @@
+"""data.html from an `Eda`: self-contained, no script, no request to anywhere; its pictures are the report's too."""
+
+import re
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from stages.core import eda as data
+from stages.core import plots, wording
+from stages.core.eda import Eda, Lengths, What
+
+TEMPLATES = Path(__file__).parent / "templates"
+HUES: dict[What | None, str] = {"exam questions": "exam", "consults": "consult", None: "base"}
+HANGUL = re.compile(r"[ㄱ-ㆎ가-힣]")
+
+
+def render(eda: Eda, name: str) -> str:
+    """The page about the data of the run `name`."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["unbroken"] = wording.unbroken
+    environment.globals |= TEMPLATE_NAMES
+    return environment.get_template("data.html.j2").render(eda=eda, name=name)
+
+
+def flow_picture(eda: Eda, what: What) -> Markup | None:
+    """The waterfall of one kind of row. None: no such rows came in."""
+    moves = data.moves(eda.flow, what)
+    if not moves or not moves[0].rows:
+        return None
+    hues = {"dropped": "drop", "unexplained": "drop", "set aside": "aside"}
+    bars = [
+        plots.Bar(
+            wording.move(move),
+            move.low,
+            move.high,
+            wording.moved(move, data.entered(moves)),
+            hues.get(move.kind, HUES[what]),
+        )
+        for move in moves
+    ]
+    return Markup(plots.waterfall(bars, label=f"{what}, from what came in to training rows"))
+
+
+def length_picture(lengths: Lengths) -> Markup:
+    bins = [(bin.low, bin.high, bin.rows) for bin in lengths.histogram]
+    label = f"{lengths.source}, length of the {lengths.part} in {lengths.unit}"
+    hue = HUES[lengths.what]
+    return Markup(plots.histogram(bins, label=label, unit=lengths.unit, hue=hue, level=lengths.median))
+
+
+def letters_picture(eda: Eda) -> Markup:
+    """Shares of the right answers by source; of several sources, not their sum. There is at least one."""
+    groups = [
+        (source.rpartition("/")[2], [(letter, 100 * rows / sum(counts.values())) for letter, rows in counts.items()])
+        for source, counts in eda.letters.items()
+        if source != data.EXAM
+    ]
+    return Markup(plots.grouped_bars(groups, label="share of each right answer", hue="exam", level=wording.CHANCE))
+
+
+def spread_bar(lengths: Lengths, end: float) -> Markup:
+    """Percentiles 5, 25, 50, 75 and 95 on a scale that ends at `end`."""
+    places = (
+        lengths.percentile_5,
+        lengths.percentile_25,
+        lengths.median,
+        lengths.percentile_75,
+        lengths.percentile_95,
+    )
+    return Markup(plots.spread_bar(places, end=end, hue=HUES[lengths.what]))
+
+
+def end_of(found: list[Lengths]) -> float:
+    """Where a scale ends on which all the lengths' bars can be compared."""
+    return plots.ticks(0, max((lengths.percentile_95 for lengths in found), default=1), 4)[-1]
+
+
+def is_korean(text: str) -> bool:
+    return HANGUL.search(text) is not None
+
+
+TEMPLATE_NAMES: dict[str, object] = {
+    "data": data,
+    "wording": wording,
+    "flow_picture": flow_picture,
+    "length_picture": length_picture,
+    "letters_picture": letters_picture,
+    "spread_bar": spread_bar,
+    "end_of": end_of,
+    "is_korean": is_korean,
+}
