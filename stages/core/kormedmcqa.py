@@ -1,6 +1,7 @@
 """KorMedMCQA (Kweon et al. 2024, arXiv 2403.01469): read from the hub, a local mirror, or a folder of JSONL files."""
 
 import os
+import random
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,11 @@ HUB_ID = "sean0042/KorMedMCQA"
 Split = Literal["train", "dev", "test", "fewshot"]
 SPLITS: tuple[Split, ...] = ("train", "dev", "test", "fewshot")
 
+DRAWN_DEV = 5  # dev questions of a benchmark that names no splits: nothing here is tuned on them
+
 Questions = dict[str, dict[Split, list[ExamQuestion]]]  # by subset, then split
+Imported = dict[str, dict[str, list[ExamQuestion]]]  # the same; split `all` where the file names none
+ALL = "all"
 
 
 def read_benchmark(source: str, revision: str | None, subsets: Iterable[str]) -> Questions:
@@ -77,6 +82,64 @@ def _read_dataset(source: str, revision: str | None, subset: str, split: Split) 
             raise KormedError(f"{source}: {subset}/{split}, row {number}: {describe(error)}") from None
     if not questions:
         raise KormedError(f"{source}: {subset}/{split} is empty")
+    return questions
+
+
+def draw_splits(
+    questions: Iterable[ExamQuestion], test_share: float, fewshot: int, rng: random.Random
+) -> dict[Split, list[ExamQuestion]]:
+    """Splits of a subset whose file names none: `fewshot` questions, then dev, then the share of the others for test.
+
+    The order of the file does not matter, and every split gets at least one question.
+
+    Raises:
+        KormedError: too few questions.
+    """
+    shuffled = sorted(questions, key=lambda question: (question.question, question.choices, question.answer))
+    rng.shuffle(shuffled)
+    needed = fewshot + DRAWN_DEV + 2
+    if len(shuffled) < needed:
+        raise KormedError(
+            f"{len(shuffled)} exam questions are too few to draw splits from: {fewshot} for fewshot, {DRAWN_DEV} for "
+            f"dev, and test and train make at least {needed}; bring more, or lower prepare.drawn_fewshot"
+        )
+    drawn, dev, rest = shuffled[:fewshot], shuffled[fewshot:][:DRAWN_DEV], shuffled[fewshot + DRAWN_DEV :]
+    n_test = min(len(rest) - 1, max(1, round(len(rest) * test_share)))
+    return {"train": rest[n_test:], "dev": dev, "test": rest[:n_test], "fewshot": drawn}
+
+
+def read_imported(folder: Path, subsets: Iterable[str]) -> Imported:
+    """The questions of the named subsets that the import stage wrote, by subset and split (`all`: it names none)."""
+    return {
+        subset: {path.stem: read_jsonl(path, ExamQuestion) for path in sorted((folder / subset).glob("*.jsonl"))}
+        for subset in subsets
+        if any((folder / subset).glob("*.jsonl"))
+    }
+
+
+def own_benchmark(imported: Imported, subsets: Iterable[str], test_share: float, fewshot: int, seed: int) -> Questions:
+    """Imported questions as the benchmark; the splits of a file that names none are drawn by seed.
+
+    Raises:
+        KormedError: a subset has no questions, too few of them, or not every split.
+    """
+    questions: Questions = {}
+    for subset in subsets:
+        splits = imported.get(subset)
+        if not splits:
+            raise KormedError(
+                f"import.questions: no questions of subset {subset}, and they are to be the benchmark; there are those "
+                f"of {', '.join(imported) or 'none'} (prepare.subsets names the wanted ones)"
+            )
+        if ALL in splits:
+            questions[subset] = draw_splits(splits[ALL], test_share, fewshot, random.Random(seed))
+            continue
+        if missing := [split for split in SPLITS if not splits.get(split)]:
+            raise KormedError(
+                f"import.questions: subset {subset} has no {' and no '.join(missing)} questions, and a benchmark needs "
+                f"{', '.join(SPLITS)}; add them, or leave out the split column: splits are then drawn by seed"
+            )
+        questions[subset] = {split: splits[split] for split in SPLITS}
     return questions
 
 
