@@ -43,7 +43,7 @@ def load_tokenizer(model: Model) -> Tokenizer:
     Raises:
         KormedError: it is not there, is gated, or is not a Gemma tokenizer.
     """
-    tokenizer: Tokenizer = _from_pretrained(AutoTokenizer, model, padding_side="left")
+    tokenizer: Tokenizer = from_pretrained(AutoTokenizer, model, padding_side="left")
     if tokenizer.convert_tokens_to_ids(END_OF_TURN) in (None, tokenizer.unk_token_id):
         raise KormedError(f"{model.base}: its tokenizer has no {END_OF_TURN}; a Gemma 2 or 3 was wanted (model.base)")
     if not tokenizer.chat_template:
@@ -71,7 +71,7 @@ def load_base(model: Model) -> PreTrainedModel:
         options["device_map"] = {"": torch.cuda.current_device()}
     elif model.quantization == "auto":
         log.info("model: no GPU here, so the base stays in %s instead of NF4 (model.quantization=auto)", model.dtype)
-    base: PreTrainedModel = _from_pretrained(AutoModelForCausalLM, model, **options)
+    base: PreTrainedModel = from_pretrained(AutoModelForCausalLM, model, **options)
     if kind == "nf4" and not torch.cuda.is_available():
         keep_gradients(base)
     tokens = [base.config.get_text_config().eos_token_id, load_tokenizer(model).convert_tokens_to_ids(END_OF_TURN)]
@@ -193,7 +193,12 @@ def check_base(adapter: Path, model: Model) -> None:
         )
 
 
-def _from_pretrained(kind: Any, model: Model, **options: Any) -> Any:
+def from_pretrained(kind: Any, model: Model, **options: Any) -> Any:
+    """A tokenizer, configuration or model (`kind`: one of transformers' Auto classes), from safetensors and no code.
+
+    Raises:
+        KormedError: it is not there, is gated, or does not fit.
+    """
     try:
         return kind.from_pretrained(model.base, revision=model.revision, trust_remote_code=False, **options)
     except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:

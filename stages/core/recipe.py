@@ -159,13 +159,13 @@ class Restructure(Section):
     prompt: Path | None = None  # None: the one that kormed ships, stages/core/prompts/restructure.md
     answers: Literal["longest_in_bounds", "most_recommended", "each"] = "longest_in_bounds"
     answer_characters: tuple[int, int] = (40, 4000)  # an answer outside these is not chosen
-    max_characters: int = Field(8000, gt=0)  # of title and body; a longer consult is dropped, never cut
+    max_characters: int = Field(8000, gt=0)  # of title, body and patient information; a longer consult is dropped
 
 
 class Quality(Section):
     """Rules that clean consults or drop them. Bounds are wide: on the demo's 72 consults they change nothing."""
 
-    off: tuple[Rule, ...] = ()  # rules that are not applied
+    skip: tuple[Rule, ...] = ()  # rules that are not applied
     question_characters: tuple[int, int] = (8, 4000)
     answer_characters: tuple[int, int] = (30, 4000)
     min_hangul: float = Field(0.3, ge=0, le=1)  # share of the letters; drug names and lab values are Latin
