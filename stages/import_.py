@@ -66,6 +66,8 @@ def open_tables(config: Import) -> dict[str, Table]:
     problems: list[str] = []
     for key, part in (("consults", config.consults), ("questions", config.questions)):
         if part:
+            if not part.path.exists():
+                raise KormedError(f"{part.path}: no such file; name yours in import.{key}.path")
             tables[key] = open_table(part.path)
             problems += mapping_problems(f"import.{key}.columns", named(part.columns), tables[key])
     if config.consults and config.consults.columns.instruction and config.consults.columns.patient_information:

@@ -1,31 +1,89 @@
-"""Exact contamination: training rows whose question stands in the benchmark's test or few-shot items.
+"""Contamination and repetition: training rows that stand in the benchmark, or in an earlier row, in whatever dress.
 
-Near duplicates (shingles, MinHash) are another matter; this finds what is equal once spacing, punctuation and case
-are folded, which on KorMedMCQA v1 already catches eight train questions that are test questions.
+Rows and protected items (the benchmark's test and few-shot items) go in as `Item`s, `Hit`s come out: every pair that is
+too alike, how alike stem and choices are each, and whether the recipe's rule drops the row. Two texts are compared
+
+- exactly, once spacing, punctuation and case are folded;
+- nearly, by the Jaccard similarity of their 3-character shingles. Numbers with units are put into one unit before, and
+  the closing ask of an exam question ("…에 관한 설명으로 옳은 것은?") counts as one shingle: many questions share it
+  and nothing else;
+- where the row is a consult, also by how much of an exam question stands somewhere in the longer text.
+
+Near are stems that share `threshold` of their shingles, or stems and choices that do so together where the stems share
+half of it. Measured on KorMedMCQA by stems alone (tests/benchmarks/decontamination.py, results beside it): at 0.5, 50
+of the 78 train and dev rows found ask a test question in other words, and 0.92 of paraphrases with other spacing,
+particles, units and synonyms at once are found; at 0.4 it is 53 of 121, at 0.6 41 of 56 and 0.81 of the paraphrases.
+With their choices, 0.98 of those are found at 0.5. Left out for what they brought: a table of medical synonyms (0.94
+instead of 0.92), and cutting particles off (0.95, but of changed spacing then 0.94 instead of all).
 """
 
-import re
-import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
 
-from stages.core.records import Dropped, ExamQuestion
+from stages.core import shingles
+from stages.core.records import Consult, Dropped, ExamQuestion, Record
+from stages.core.shingles import (
+    Index,
+    Shingles,
+    containment,
+    fold,
+    fold_choice,
+    in_one_unit,
+    jaccard,
+    near_pairs,
+    split_ask,
+)
 
-Match = Literal["stem", "stem_and_choices"]
+Rule = Literal["stem", "stem_and_choices", "report"]  # what must be alike for a row to be dropped; report: nothing is
+Kind = Literal[
+    "exact_stem_and_choices", "exact_stem_near_choices", "near_stem_and_choices", "exact_stem", "near_stem", "contained"
+]
+
+REASONS: dict[Kind, str] = {  # gravest first; without numbers, so that dropped rows can be counted by reason
+    "exact_stem_and_choices": "stem and choices stand in the benchmark",
+    "exact_stem_near_choices": "stem stands in the benchmark, with similar choices",
+    "near_stem_and_choices": "stem and choices nearly stand in the benchmark",
+    "exact_stem": "stem stands in the benchmark",
+    "near_stem": "stem nearly stands in the benchmark",
+    "contained": "holds a benchmark question",
+}
+KINDS: tuple[Kind, ...] = tuple(REASONS)
+CHOICES_TOO = KINDS[:3]
+REPEATS, NEARLY_REPEATS = "repeats an earlier row", "nearly repeats an earlier row"
+
+MOST_HITS = 3  # of one row, the gravest: one generic stem in the benchmark must not fill the page
+GENERIC = 10  # folded characters; a stem with fewer before its ask says little ("치수에 관한 설명으로 옳은 것은?")
+CONTAINABLE = 40  # shingles; shorter exam questions can stand in a longer text by chance
+WINDOW = 7  # characters; what a consult must share with an exam question to be looked at
+COMMON = 20  # exam questions; a window that stands in more of them is a phrase of the trade and finds nobody
+SHARED_WINDOWS = 0.1  # of the exam question's
+MOST_CONTAINED = 5  # exam questions looked at for one consult, those with the most windows in it
 
 
 @dataclass(frozen=True)
-class Stem:
-    """A question under its id, for comparison: the stem, and the choices where there are any."""
+class Item:
+    """A question under its id, for comparison.
+
+    An exam question has choices; a consult has a context, its patient information. Rows of one group (several doctors'
+    answers to one consult) repeat each other's question by nature.
+    """
 
     id: str
     text: str
     choices: tuple[str, ...] = ()
+    context: str = ""
+    group: str | None = None  # None: the row stands for itself
 
     @classmethod
-    def of(cls, id: str, question: ExamQuestion) -> "Stem":
+    def of(cls, id: str, question: ExamQuestion) -> "Item":
         return cls(id, question.question, question.choices)
+
+    @classmethod
+    def of_consult(cls, consult: Consult) -> "Item":
+        return cls(consult.id, consult.question, context=consult.patient_information, group=consult.raw_id)
 
     @property
     def folded(self) -> str:
@@ -37,49 +95,320 @@ class Stem:
         return frozenset(map(fold_choice, self.choices))
 
 
-MEANT = re.compile(r"(?<=\d)\.(?=\d)|(?<![\w)])[-+](?=\d)|[<>≤≥]")  # 1.5, -1, pH < 7.35
+class Hit(Record):
+    """A row that is too alike a protected item, or an earlier row, and what became of it."""
+
+    row_id: str
+    hit_id: str
+    kind: Kind
+    against: Literal["benchmark", "training"]
+    stem_similarity: float  # 0 to 1; of `contained`, the share of the exam question that stands in the row
+    choices_similarity: float | None  # 0 to 1; None: one of the two has no choices
+    dropped: bool
+    reason: str
+    row_text: str
+    hit_text: str
+    row_choices: tuple[str, ...] = ()
+    hit_choices: tuple[str, ...] = ()
 
 
-def fold(text: str) -> str:
-    """NFKC, lower case, letters and numbers only: `HbA1c 검사는?` is `hba1c검사는`, but `1.5 mg` is not `15 mg`."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    meant = {match.start() for match in MEANT.finditer(folded)}
-    return "".join(c for at, c in enumerate(folded) if at in meant or unicodedata.category(c)[0] in "LNM")
+class Likeness(NamedTuple):
+    """How alike two items are, and in what way."""
+
+    kind: Kind
+    stem: float
+    choices: float | None
+    generic: bool
+
+    @property
+    def rank(self) -> tuple[int, float, float]:
+        """Gravest first."""
+        return KINDS.index(self.kind), -self.stem, -(self.choices or 0.0)
 
 
-def fold_choice(text: str) -> str:
-    """Less than `fold`: in a choice, the point of `1.5 mg` and the sign of `-1` are what it is about."""
-    return "".join(unicodedata.normalize("NFKC", text).casefold().split()).rstrip(".")
+class Fingerprint:
+    """An item, its folded forms and its shingles, each made when it is first wanted."""
+
+    def __init__(self, item: Item) -> None:
+        self.item = item
+
+    @cached_property
+    def folded(self) -> frozenset[str]:
+        """The text alone and, of a consult, with the patient information before or after it."""
+        text, context = fold(self.item.text), fold(self.item.context)
+        return frozenset(filter(None, (text, context and context + text, context and text + context)))
+
+    @cached_property
+    def comparable(self) -> str:
+        return fold(in_one_unit(self.item.text))
+
+    @cached_property
+    def is_generic(self) -> bool:
+        subject, asked = split_ask(self.comparable)
+        return asked is not None and len(subject) < GENERIC
+
+    @cached_property
+    def text(self) -> Shingles:
+        subject, asked = split_ask(self.comparable)
+        parts = [shingles.shingles(subject)]
+        return shingles.union(parts if asked is None else [*parts, shingles.token(asked)])
+
+    @cached_property
+    def stem(self) -> Shingles:
+        """Text and context."""
+        context = self.item.context
+        return shingles.union([self.text, shingles.shingles(fold(in_one_unit(context)))]) if context else self.text
+
+    @cached_property
+    def choices(self) -> Shingles:
+        return shingles.union(shingles.shingles(fold(in_one_unit(choice))) for choice in self.item.choices)
+
+    @cached_property
+    def whole(self) -> Shingles:
+        return shingles.union([self.stem, shingles.other_field(self.choices)]) if self.item.choices else self.stem
+
+    @property
+    def views(self) -> tuple[Shingles, ...]:
+        """What can be a stem: the question and, of a consult, the question with the patient information."""
+        return (self.text, self.stem) if self.item.context else (self.text,)
 
 
-def contaminated(rows: Iterable[Stem], protected: Iterable[Stem], match: Match) -> list[Dropped]:
-    """The rows that repeat a protected item, each with the item it hit and whether the choices are the same too."""
-    by_stem: dict[str, list[Stem]] = {}
-    for item in protected:
-        by_stem.setdefault(item.folded, []).append(item)
-    dropped = []
+def likeness(row: Fingerprint, other: Fingerprint, threshold: float) -> Likeness | None:
+    """How alike a row and a protected item are; None: not enough."""
+    is_same = not row.folded.isdisjoint(other.folded)
+    stem = 1.0 if is_same else max(jaccard(view, other.text) for view in row.views)
+    choices = None
+    kind: Kind | None = "exact_stem" if is_same else "near_stem" if stem >= threshold else None
+    if row.item.choices and other.item.choices:
+        same_choices = row.item.folded_choices == other.item.folded_choices
+        choices = 1.0 if same_choices else jaccard(row.choices, other.choices)
+        if is_same and same_choices:
+            kind = "exact_stem_and_choices"
+        elif choices >= threshold and is_same:
+            kind = "exact_stem_near_choices"
+        elif choices >= threshold and (kind or _together(row, other, stem, threshold)):
+            kind = "near_stem_and_choices"
+    return None if kind is None else Likeness(kind, stem, choices, other.is_generic)
+
+
+def _together(row: Fingerprint, other: Fingerprint, stem: float, threshold: float) -> bool:
+    """Stems that are half as alike as they would have to be alone, and choices that make up for it."""
+    return stem >= threshold / 2 and jaccard(row.whole, other.whole) >= threshold
+
+
+class Protected:
+    """The benchmark's items, indexed to be asked which of them a row is like."""
+
+    def __init__(self, items: Iterable[Item], threshold: float) -> None:
+        self.prints = [Fingerprint(item) for item in items]
+        self.threshold = threshold
+        self.stems = Index([one.stem for one in self.prints], threshold)
+        self.wholes = Index([one.whole for one in self.prints], threshold)
+        self.same: dict[str, list[int]] = {}
+        self.windows: dict[str, list[int]] = {}
+        for number, one in enumerate(self.prints):
+            for folded in one.folded:
+                self.same.setdefault(folded, []).append(number)
+            if len(one.stem) >= CONTAINABLE:
+                for window in windows(one.comparable):
+                    self.windows.setdefault(window, []).append(number)
+
+    def like(self, row: Fingerprint) -> list[tuple[Likeness, int]]:
+        """The protected items that the row is like, gravest first, at most three."""
+        numbers = {number for folded in row.folded for number in self.same.get(folded, ())}
+        numbers.update(number for view in row.views for number in self.stems.near(view))
+        if row.item.choices:
+            numbers.update(self.wholes.near(row.whole))
+        found = {number: likeness(row, self.prints[number], self.threshold) for number in sorted(numbers)}
+        alike = [(how, number) for number, how in found.items() if how is not None]
+        if not alike and not row.item.choices:
+            alike = self.held_by(row)
+        return sorted(alike, key=lambda pair: (pair[0].rank, pair[1]))[:MOST_HITS]
+
+    def held_by(self, row: Fingerprint) -> list[tuple[Likeness, int]]:
+        """The exam questions of which at least the threshold stands in the row's longer text."""
+        comparable = row.comparable + fold(in_one_unit(row.item.context))
+        shared: Counter[int] = Counter()
+        for window in windows(comparable):
+            holders = self.windows.get(window, ())
+            if len(holders) <= COMMON:
+                shared.update(holders)
+        held = []
+        for number, count in sorted(shared.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_CONTAINED]:
+            question = self.prints[number]
+            if count < SHARED_WINDOWS * len(windows(question.comparable)):
+                continue
+            share = containment(question.stem, row.stem)
+            if share >= self.threshold:
+                held.append((Likeness("contained", share, None, False), number))
+        return held
+
+
+def windows(folded: str) -> set[str]:
+    return {folded[at : at + WINDOW] for at in range(len(folded) - WINDOW + 1)}
+
+
+def find_hits(rows: Iterable[Item], protected: Iterable[Item], *, rule: Rule, threshold: float) -> list[Hit]:
+    """Every row's protected items that it is like, rows in order, each row's gravest first.
+
+    With the rule "report" hits are found all the same, and none is dropped: what is in the data should be known.
+    """
+    benchmark = Protected(protected, threshold)
+    seen: dict[tuple[str, tuple[str, ...], str], list[tuple[Likeness, int]]] = {}
+    hits = []
     for row in rows:
-        hits = by_stem.get(row.folded, [])
-        same_choices = [hit for hit in hits if hit.folded_choices == row.folded_choices]
-        if same_choices:
-            dropped.append(
-                Dropped(
-                    id=row.id, reason="stem and choices stand in the benchmark", text=row.text, hit=same_choices[0].id
-                )
-            )
-        elif hits and match == "stem":
-            dropped.append(Dropped(id=row.id, reason="stem stands in the benchmark", text=row.text, hit=hits[0].id))
-    return dropped
+        key = (row.text, row.choices, row.context)
+        if key not in seen:
+            seen[key] = benchmark.like(Fingerprint(row))
+        for how, number in seen[key]:
+            item = benchmark.prints[number].item
+            hits.append(_hit(row, item, how, against="benchmark", dropped=drops(rule, how.kind), rule=rule))
+    return hits
 
 
-def repeated(rows: Iterable[Stem]) -> list[Dropped]:
-    """The rows that repeat an earlier one, stem and choices."""
-    first: dict[tuple[str, frozenset[str]], str] = {}
-    dropped = []
-    for row in rows:
-        key = (row.folded, row.folded_choices)
-        if key in first:
-            dropped.append(Dropped(id=row.id, reason="repeats an earlier row", text=row.text, hit=first[key]))
+def drops(rule: Rule, kind: Kind) -> bool:
+    return rule == "stem" or (rule == "stem_and_choices" and kind in CHOICES_TOO)
+
+
+def _hit(
+    row: Item, item: Item, how: Likeness, *, against: Literal["benchmark", "training"], dropped: bool, rule: Rule
+) -> Hit:
+    unlike = "there are none" if how.choices is None else "they differ"
+    kept = {
+        "report": "kept: nothing is dropped",
+        "stem_and_choices": f"kept: choices would have to match, and {unlike}",
+    }
+    return Hit(
+        row_id=row.id,
+        hit_id=item.id,
+        kind=how.kind,
+        against=against,
+        stem_similarity=round(how.stem, 4),
+        choices_similarity=None if how.choices is None else round(how.choices, 4),
+        dropped=dropped,
+        reason=explain(how) if dropped else f"{explain(how)}; {kept[rule]}",
+        row_text=f"{row.context}\n{row.text}" if row.context else row.text,
+        hit_text=f"{item.context}\n{item.text}" if item.context else item.text,
+        row_choices=row.choices,
+        hit_choices=item.choices,
+    )
+
+
+def explain(how: Likeness) -> str:
+    """What is alike, in words and numbers."""
+    if how.kind == "contained":
+        return f"{how.stem:.0%} of the exam question stands in this text"
+    stem = "the same stem" if how.kind.startswith("exact") else f"similar stem ({how.stem:.2f})"
+    if how.choices is None:
+        return stem.replace("stem", "question")  # one of the two is a consult
+    if how.kind == "exact_stem_and_choices":
+        return "the same stem and the same choices"
+    alike = "similar" if how.kind in CHOICES_TOO else "other"
+    generic = "generic stem: " if how.generic and alike == "other" else ""
+    return f"{generic}{stem}, {alike} choices (similarity {how.choices:.2f})"
+
+
+def as_dropped(hits: Iterable[Hit]) -> list[Dropped]:
+    """The rows that go, each once with its gravest hit, in order."""
+    first: dict[str, Hit] = {}
+    for hit in hits:
+        if hit.dropped:
+            first.setdefault(hit.row_id, hit)
+    return [
+        Dropped(id=hit.row_id, reason=_reason(hit), text=hit.row_text, hit=hit.hit_id, similarity=hit.stem_similarity)
+        for hit in first.values()
+    ]
+
+
+def _reason(hit: Hit) -> str:
+    if hit.against == "benchmark":
+        return REASONS[hit.kind]
+    return REPEATS if hit.kind == "exact_stem_and_choices" else NEARLY_REPEATS
+
+
+def near_duplicates(items: Sequence[Item], *, threshold: float) -> list[Hit]:
+    """The rows that repeat, or nearly repeat, an earlier row that stays, in order, each with that row.
+
+    Two exam questions repeat each other where stems and choices both do, two consults where question and patient
+    information together do. Rows of one group never do.
+    """
+    texts = Texts(items)
+    alike = texts.alike(threshold)
+    kept: dict[int, int] = {}  # text: the first row of it that stays
+    hits = []
+    for row, text in enumerate(texts.of_row):
+        same = Likeness("exact_stem_and_choices", 1.0, 1.0 if items[row].choices else None, False)
+        rivals = [(kept[other], how) for other, how in [(text, same), *alike[text]] if other in kept]
+        rivals = [(other, how) for other, how in rivals if not _share_group(items[row], items[other])]
+        if rivals:
+            other, how = min(rivals, key=lambda rival: (rival[1].rank, rival[0]))
+            hits.append(_hit(items[row], items[other], how, against="training", dropped=True, rule="stem"))
         else:
-            first[key] = row.id
-    return dropped
+            kept.setdefault(text, row)
+    return hits
+
+
+def clusters(items: Sequence[Item], *, threshold: float) -> list[set[str]]:
+    """Every item's id in one set, with the ids of its group and of all that are alike, also by way of others.
+
+    In the order of their first members.
+    """
+    texts = Texts(items)
+    leader = list(range(len(items)))
+
+    def lead(row: int) -> int:
+        while leader[row] != row:
+            leader[row] = leader[leader[row]]
+            row = leader[row]
+        return row
+
+    first: dict[str | int, int] = {}  # text or group: the first row of it
+    for row, item in enumerate(items):
+        leader[lead(row)] = lead(first.setdefault(texts.of_row[row], row))
+        if item.group is not None:
+            leader[lead(row)] = lead(first.setdefault(item.group, row))
+    for text, likes in enumerate(texts.alike(threshold)):
+        for other, _ in likes:
+            leader[lead(first[text])] = lead(first[other])
+    members: dict[int, set[str]] = {}
+    for row, item in enumerate(items):
+        members.setdefault(lead(row), set()).add(item.id)
+    return list(members.values())
+
+
+class Texts:
+    """The different texts among items: ten thousand copies of one are compared once."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        numbers: dict[tuple[str, str, frozenset[str]], int] = {}
+        self.prints: list[Fingerprint] = []
+        self.of_row: list[int] = []
+        for item in items:
+            key = (item.folded or item.text, fold(item.context), item.folded_choices)  # "?!" and "…" fold to nothing
+            if key not in numbers:
+                numbers[key] = len(self.prints)
+                self.prints.append(Fingerprint(item))
+            self.of_row.append(numbers[key])
+
+    def alike(self, threshold: float) -> list[list[tuple[int, Likeness]]]:
+        """For each text those that nearly repeat it, and how."""
+        found: list[list[tuple[int, Likeness]]] = [[] for _ in self.prints]
+        for one, other, similarity in near_pairs([one.whole for one in self.prints], threshold):
+            how = _repetition(self.prints[one], self.prints[other], similarity, threshold)
+            if how is not None:
+                found[one].append((other, how))
+                found[other].append((one, how))
+        return found
+
+
+def _repetition(one: Fingerprint, other: Fingerprint, similarity: float, threshold: float) -> Likeness | None:
+    if not one.item.choices or not other.item.choices:
+        return Likeness("near_stem", similarity, None, False)
+    stem, choices = jaccard(one.stem, other.stem), jaccard(one.choices, other.choices)
+    if min(stem, choices) < threshold:
+        return None
+    return Likeness("near_stem_and_choices", stem, choices, False)
+
+
+def _share_group(one: Item, other: Item) -> bool:
+    return one.group is not None and one.group == other.group
