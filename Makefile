@@ -11,7 +11,7 @@ RUN = $(RECIPE) $(foreach value,$(SET),--set '$(value)')
 STAGE = $(RUN) $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint check prepare sft candidates label push pull progress preferences dpo eval report status browser
+.PHONY: help setup demo test test-all lint check collect import restructure prepare sft candidates label push pull progress preferences dpo eval report status browser
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,6 +34,15 @@ demo: setup ## the whole job on this machine: real Gemma 270M, fictional data, s
 
 check: setup ## validate RECIPE without running anything
 	$(KORMED) check $(RUN)
+
+collect: setup ## Hidoc pages to raw consults (only if the recipe has a section collect)
+	$(KORMED) collect $(STAGE)
+
+import: setup ## your own consults and questions, from JSONL, CSV or parquet (section import)
+	$(KORMED) import $(STAGE)
+
+restructure: setup ## raw consults, de-identified and told apart by an LLM
+	$(KORMED) restructure $(STAGE)
 
 prepare: setup ## KorMedMCQA and consults to decontaminated instruction rows
 	$(KORMED) prepare $(STAGE)

@@ -171,6 +171,40 @@ def status(recipe: Path, overrides: tuple[str, ...]) -> None:
 
 @main.command()
 @stage_command
+def collect(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """Hidoc pages to raw consults: as robots.txt allows, one request at a time, every page kept.
+
+    \b
+    kormed collect recipes/hidoc.yaml --set collect.contact=me@my-hospital.kr --set collect.pages=2
+    """
+    bring(open_run(recipe, overrides), "collect", force)
+
+
+@main.command(name="import")
+@stage_command
+def import_(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """Consults and exam questions of your own (JSONL, CSV, parquet) in, in collect's place.
+
+    \b
+    kormed import recipes/own-data.yaml --set import.consults.path=data/consults.csv
+    """
+    bring(open_run(recipe, overrides), "import", force)
+
+
+@main.command()
+@stage_command
+def restructure(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """Raw consults to question, patient information and answer: de-identified, rewritten by an LLM, checked.
+
+    \b
+    kormed restructure recipes/hidoc.yaml
+    OPENAI_BASE_URL=http://llm:8000/v1 kormed restructure recipes/hidoc.yaml --set restructure.rewriter.kind=server
+    """
+    bring(open_run(recipe, overrides), "restructure", force)
+
+
+@main.command()
+@stage_command
 def prepare(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
     """KorMedMCQA and consults to decontaminated instruction rows.
 
@@ -259,6 +293,46 @@ def report(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
     run = open_run(recipe, overrides)
     bring(run, "report", force)
     click.echo(f"report: {run.path('report') / 'report.html'} (holds consults' text: treat it as patient data)")
+
+
+@main.command()
+@click.argument("id")
+@click.option("--recipe", type=click.Path(path_type=Path), help="Look in this recipe's run only.")
+def trace(id: str, recipe: Path | None) -> None:
+    """Where a row came from, and every decision on its way: consult, exam question, comparison, preference.
+
+    \b
+    kormed trace demo-0001
+    kormed trace kormedmcqa/doctor/train/9 --recipe recipes/demo/demo.yaml
+    """
+    from stages.trace import trace as trace_row
+
+    runs = [open_run(recipe, ()).folder] if recipe else None
+    click.echo(trace_row(id, runs))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="Write there instead of to stdout.")
+@click.option("--score", is_flag=True, help="The rows have labelled spans: print precision and recall by type instead.")
+def deidentify(file: Path, output: Path | None, score: bool) -> None:
+    """Mask names, numbers, addresses … in JSONL rows with a `text`; the output's `spans` say what was masked.
+
+    \b
+    kormed deidentify recipes/demo/deidentification/test.jsonl --output masked.jsonl
+    kormed deidentify recipes/demo/deidentification/test.jsonl --score
+    """
+    import json
+
+    from stages.deidentify import mask_file, masked_rows, measure, table
+
+    if score:
+        click.echo(table(measure(file)))
+    elif output:
+        click.echo(f"{mask_file(file, output)} rows: {output}", err=True)
+    else:
+        for row in masked_rows(file):
+            click.echo(json.dumps(row, ensure_ascii=False))
 
 
 @main.group(cls=Commands)

@@ -1,48 +1,55 @@
-"""prepare: KorMedMCQA and consults in, instruction rows, consult parts and a local benchmark out.
+"""prepare: exam questions and consults in, training rows, consult parts and a local benchmark out.
 
 Writes `train.jsonl` (Example), `consults/preference.jsonl` and `consults/heldout.jsonl` (Consult), `dropped.jsonl`
-(Dropped), `lengths.json` (characters of prompt and answer by source), and `benchmark/` in the hub's layout, from which
-`evaluate` asks the very items that were decontaminated against.
+(Dropped), `decisions.jsonl` (Decision), `hits.jsonl` (Hit: what was alike, dropped or kept), the pages `data.html` and
+`contamination.html`, their numbers `eda.json`, and `benchmark/` in the hub's layout, from which `evaluate` asks the
+very items that were decontaminated against.
 """
 
-import hashlib
 import logging
-import random
-import statistics
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stages.core import chat
+from stages.core import chat, data_page, eda, tokens
 from stages.core.artifacts import write_json
-from stages.core.decontamination import Stem, contaminated, repeated
-from stages.core.errors import KormedError
-from stages.core.kormedmcqa import Questions, read_benchmark, write_mirror
+from stages.core.consults import mask, read_consults, told
+from stages.core.contamination_page import Counts, Settings, render_contamination
+from stages.core.decontamination import Hit, Item, as_dropped, clusters, find_hits, near_duplicates
+from stages.core.eda import Eda
+from stages.core.kormedmcqa import Questions, Split, own_benchmark, read_benchmark, read_imported, write_mirror
+from stages.core.quality import RULES, clean
 from stages.core.recipe import Prepare
-from stages.core.records import Consult, Dropped, Example, ExamQuestion, Part, read_rows, write_jsonl
+from stages.core.records import Consult, Decision, Example, ExamQuestion, Part, read_jsonl, write_jsonl
+from stages.core.splitting import split
+from stages.core.waterfall import Waterfall, imported_questions, masks_of, steps_before
 
 log = logging.getLogger("kormed")
 
-FIELDS = {"question", "instruction", "answer"}
+PROTECTED: tuple[Split, ...] = ("test", "fewshot")
+OWN, KORMEDMCQA = "own", "kormedmcqa"  # how ids of exam questions begin: <benchmark>/<subset>/<split>/<row>
+
+Exam = dict[str, ExamQuestion]
 
 
-def run(config: Prepare, out: Path) -> dict[str, float]:
-    questions = read_benchmark(config.benchmark, config.benchmark_revision, config.subsets)
-    consults = read_consults(config.consults) if config.consults else []
-    exam = {
-        f"kormedmcqa/{subset}/train/{row}": question
-        for subset, splits in questions.items()
-        for row, question in enumerate(splits["train"], start=1)
-    }
-    total = len(exam) + len(consults)
-    dropped = drop(exam, consults, questions, config)
-    gone = {row.id for row in dropped}
-    consults = [consult for consult in consults if consult.id not in gone]
-    parts = split(consults, config)
-    train = [
-        chat.exam_example(id, question, source=id.rpartition("/train/")[0])
-        for id, question in exam.items()
-        if id not in gone
-    ]
+def run(
+    config: Prepare,
+    out: Path,
+    *,
+    collect: Path | None = None,
+    import_: Path | None = None,
+    restructure: Path | None = None,
+) -> dict[str, float]:
+    waterfall = Waterfall(steps_before(collect, import_, restructure))
+    waterfall.masks += masks_of(restructure) if restructure else Counter()
+    questions, exam = read_questions(config, import_, waterfall)
+    consults = read_jsonl(restructure / "consults.jsonl", Consult) if restructure else read_file(config, waterfall)
+    consults = improve(consults, config, waterfall)
+    looked_at = len(exam), len(consults)
+    exam, consults = decontaminate(exam, consults, questions, config, waterfall)
+    exam, consults = deduplicate(exam, consults, config, waterfall)
+    parts = divide(consults, config, waterfall)
+    train = [chat.exam_example(id, question, source=id.rpartition("/train/")[0]) for id, question in exam.items()]
     train += [chat.consult_example(consult) for consult in parts["sft"]]
 
     (out / "consults").mkdir(exist_ok=True)
@@ -50,118 +57,176 @@ def run(config: Prepare, out: Path) -> dict[str, float]:
     write_jsonl(out / "train.jsonl", train)
     write_jsonl(out / "consults" / "preference.jsonl", parts["preference"])
     write_jsonl(out / "consults" / "heldout.jsonl", parts["heldout"])
-    write_jsonl(out / "dropped.jsonl", dropped)
-    write_json(out / "lengths.json", lengths(train))
-    for reason, count in Counter(row.reason for row in dropped).items():
-        log.info("prepare: dropped %d of %d: %s", count, total, reason)
-    counts: dict[str, float] = {"rows": len(train), "dropped": len(dropped)}
+    write_jsonl(out / "dropped.jsonl", waterfall.dropped)
+    write_jsonl(out / "decisions.jsonl", waterfall.decisions)
+    write_jsonl(out / "hits.jsonl", waterfall.hits)
+    facts = explore(config, questions, train, consults, parts, waterfall, restructure)
+    write_json(out / "eda.json", facts.model_dump(mode="json"))
+    (out / "data.html").write_text(data_page.render(facts, out.parent.name), encoding="utf-8")
+    (out / "contamination.html").write_text(contamination(config, questions, *looked_at, waterfall), encoding="utf-8")
+    counts: dict[str, float] = {"rows": len(train), "dropped": len(waterfall.dropped)}
     return counts | {f"consults_{part}": len(rows) for part, rows in parts.items()}
 
 
-def read_consults(path: Path) -> list[Consult]:
-    """Consults in the report's form, `{"question", "instruction", "answer"}`, with an optional `id`.
-
-    Raises:
-        KormedError: no such file, a line that does not fit, an id twice, or nothing in it.
-    """
-    if not path.exists():
-        raise KormedError(
-            f"{path}: no consults yet; put JSONL rows {{question, instruction, answer}} there, "
-            f"name another file (prepare.consults), or set prepare.consults=null to train on exam questions alone"
-        )
-    consults: dict[str, Consult] = {}
-    for line, row in read_rows(path):
-        consult = _consult(f"{path}:{line}", row)
-        if consult.id in consults and row.get("id") in (None, ""):  # the same row again: dropped later, with its reason
-            consult = consult.model_copy(update={"id": f"{consult.id}-{line}"})
-        if consult.id in consults:
-            raise KormedError(f"{path}:{line}: id {consult.id!r} stands there twice; ids must be unique")
-        consults[consult.id] = consult
-    if not consults:
-        raise KormedError(f"{path}: no rows in it; set prepare.consults=null to train on exam questions alone")
-    return list(consults.values())
+def read_questions(config: Prepare, import_: Path | None, waterfall: Waterfall) -> tuple[Questions, Exam]:
+    """The benchmark, and its training questions by id; with a benchmark named, imported ones are training rows too."""
+    imported = read_imported(import_ / "questions", config.subsets) if import_ else {}
+    if import_ and imported:
+        count = sum(len(rows) for splits in imported.values() for rows in splits.values())
+        waterfall.steps.append(imported_questions(import_, count))
+    if config.benchmark is None:
+        questions = own_benchmark(imported, config.subsets, config.drawn_test, config.drawn_fewshot, config.seed)
+        exam = numbered(OWN, {subset: splits["train"] for subset, splits in questions.items()})
+    else:
+        questions = read_benchmark(config.benchmark, config.benchmark_revision, config.subsets)
+        exam = numbered(KORMEDMCQA, {subset: splits["train"] for subset, splits in questions.items()})
+        exam |= numbered(OWN, {subset: training(subset, splits) for subset, splits in imported.items()})
+    waterfall.decisions += [
+        Decision(id=id, rule="imported", detail=question.source) for id, question in exam.items() if question.source
+    ]
+    return questions, exam
 
 
-def _consult(place: str, row: dict[str, object]) -> Consult:
-    for field in sorted(FIELDS):
-        value = row.get(field)
-        if not isinstance(value, str) or not value.strip():
-            found = "nothing" if field not in row else repr(value)[:60]
-            raise KormedError(f"{place}: field {field!r}: text was wanted, found {found}")
-    question, instruction, answer = (str(row[field]).strip() for field in ("question", "instruction", "answer"))
-    if not instruction.startswith(chat.CONSULT_INSTRUCTION):
-        raise KormedError(
-            f"{place}: field 'instruction': wanted {chat.CONSULT_INSTRUCTION!r}, a blank line and the patient "
-            f"information, found {instruction[:60]!r}"
-        )
-    for field, text in (("question", question), ("instruction", instruction), ("answer", answer)):
-        if token := next((token for token in chat.CONTROL_TOKENS if token in text), None):
-            raise KormedError(f"{place}: field {field!r}: {token} is a control token of Gemma's; take it out")
-    id = row.get("id")
-    if id is not None and not isinstance(id, str | int):
-        raise KormedError(f"{place}: field 'id': text or a number was wanted, found {id!r}")
-    digest = hashlib.sha256("\0".join((question, instruction, answer)).encode()).hexdigest()
-    return Consult(
-        id=f"consult-{digest[:12]}" if id in (None, "") else str(id),
-        question=question,
-        patient_information=instruction.removeprefix(chat.CONSULT_INSTRUCTION).strip(),
-        answer=answer,
-        source="consult",
+def numbered(benchmark: str, train: Mapping[str, Sequence[ExamQuestion]]) -> Exam:
+    return {
+        f"{benchmark}/{subset}/train/{row}": question
+        for subset, questions in train.items()
+        for row, question in enumerate(questions, start=1)
+    }
+
+
+def training(subset: str, splits: Mapping[str, Sequence[ExamQuestion]]) -> list[ExamQuestion]:
+    """Imported questions that may be trained on; the file's own test and few-shot questions never are."""
+    other = sum(len(rows) for name, rows in splits.items() if name not in ("train", "all"))
+    if other:
+        log.info("prepare: %d imported dev, test and fewshot questions of %s are not trained on", other, subset)
+    return [*splits.get("train", ()), *splits.get("all", ())]
+
+
+def read_file(config: Prepare, waterfall: Waterfall) -> list[Consult]:
+    """The consults of the user's file, masked."""
+    if config.consults is None:
+        return []
+    consults = read_consults(config.consults)
+    if not config.deidentify:
+        log.info("prepare: %s is taken as it is, not de-identified (prepare.deidentify is false)", config.consults)
+        return consults
+    masked = [mask(consult) for consult in consults]
+    for consult, masks in masked:
+        waterfall.masks += masks
+        waterfall.decisions += [told(consult.id, masks)] if masks else []
+    return [consult for consult, _ in masked]
+
+
+def improve(consults: Sequence[Consult], config: Prepare, waterfall: Waterfall) -> list[Consult]:
+    """What the quality rules leave of the consults, and as they leave it."""
+    cleaned = [clean(consult, config.quality) for consult in consults]
+    waterfall.decisions += [decision for one in cleaned for decision in one.decisions]
+    dropped = [one.dropped for one in cleaned if one.dropped is not None]
+    if consults:
+        waterfall.drop("quality", "consults", len(consults), dropped)
+    return [one.consult for one in cleaned if one.consult is not None]
+
+
+def decontaminate(
+    exam: Exam, consults: Sequence[Consult], questions: Questions, config: Prepare, waterfall: Waterfall
+) -> tuple[Exam, list[Consult]]:
+    """The rows that do not stand in the benchmark's test and few-shot items, as far as the recipe's rule goes."""
+    benchmark = OWN if config.benchmark is None else KORMEDMCQA
+    protected = [
+        Item.of(f"{benchmark}/{subset}/{split}/{row}", question)
+        for subset, splits in questions.items()
+        for split in PROTECTED
+        for row, question in enumerate(splits[split], start=1)
+    ]
+    exam_hits = find_hits(items(exam), protected, rule=config.decontaminate, threshold=config.near)
+    consult_hits = find_hits(
+        map(Item.of_consult, consults), protected, rule=config.decontaminate, threshold=config.near
+    )
+    return without(exam, exam_hits, consults, consult_hits, "decontamination", waterfall)
+
+
+def deduplicate(
+    exam: Exam, consults: Sequence[Consult], config: Prepare, waterfall: Waterfall
+) -> tuple[Exam, list[Consult]]:
+    """The rows that do not repeat an earlier one."""
+    exam_hits = near_duplicates(items(exam), threshold=config.near)
+    consult_hits = near_duplicates([Item.of_consult(consult) for consult in consults], threshold=config.near)
+    return without(exam, exam_hits, consults, consult_hits, "duplicates", waterfall)
+
+
+def items(exam: Exam) -> list[Item]:
+    return [Item.of(id, question) for id, question in exam.items()]
+
+
+def without(
+    exam: Exam,
+    exam_hits: Sequence[Hit],
+    consults: Sequence[Consult],
+    consult_hits: Sequence[Hit],
+    step: str,
+    waterfall: Waterfall,
+) -> tuple[Exam, list[Consult]]:
+    waterfall.hits += [*exam_hits, *consult_hits]
+    gone = waterfall.drop(step, "exam questions", len(exam), as_dropped(exam_hits))
+    if consults:
+        gone |= waterfall.drop(step, "consults", len(consults), as_dropped(consult_hits))
+    kept = {id: question for id, question in exam.items() if id not in gone}
+    return kept, [consult for consult in consults if consult.id not in gone]
+
+
+def divide(consults: Sequence[Consult], config: Prepare, waterfall: Waterfall) -> dict[Part, list[Consult]]:
+    parts, unused = split(
+        consults,
+        clusters([Item.of_consult(consult) for consult in consults], threshold=config.near),
+        heldout=config.heldout_consults,
+        preference=config.preference_consults,
+        reuse=config.reuse_sft_consults,
+        seed=config.seed,
+    )
+    if consults:
+        waterfall.split(len(consults), parts, unused)
+    return parts
+
+
+def explore(
+    config: Prepare,
+    questions: Questions,
+    train: Sequence[Example],
+    consults: Sequence[Consult],
+    parts: Mapping[Part, Sequence[Consult]],
+    waterfall: Waterfall,
+    restructure: Path | None,
+) -> Eda:
+    """What the data looks like, for data.html and the final report."""
+    missing = None
+    try:
+        count = tokens.counter(config.tokenizer or "", config.tokenizer_revision)
+    except tokens.NoTokenizer as error:
+        count, missing = None, str(error)
+        log.info("prepare: tokens are not counted: %s", missing)
+    all_consults = eda.measure([chat.consult_example(consult) for consult in consults], count)
+    return Eda(
+        benchmark={
+            subset: {split: len(rows) for split, rows in splits.items()} for subset, splits in questions.items()
+        },
+        consult_parts={part: len(rows) for part, rows in parts.items()},
+        flow=tuple(waterfall.steps),
+        lengths=tuple(eda.measure(train, count)),
+        consult_lengths=tuple(all_consults),
+        letters=eda.letters(train),
+        extremes=eda.extremes(train),
+        tokenizer=None if missing else config.tokenizer,
+        tokens_missing=missing,
+        quality=waterfall.rule_counts(RULES),
+        masks=dict(waterfall.masks),
+        hits=waterfall.hit_counts(),
     )
 
 
-def drop(
-    exam: dict[str, ExamQuestion], consults: list[Consult], questions: Questions, config: Prepare
-) -> list[Dropped]:
-    """Rows that stand in test or few-shot items, then rows that repeat an earlier one."""
-    rows = [Stem.of(id, question) for id, question in exam.items()]
-    rows += [Stem(consult.id, consult.question, (consult.patient_information,)) for consult in consults]
-    hits: list[Dropped] = []
-    if config.decontaminate != "off":
-        protected = [
-            Stem.of(f"kormedmcqa/{subset}/{split}/{row}", question)
-            for subset, splits in questions.items()
-            for split in ("test", "fewshot")
-            for row, question in enumerate(splits[split], start=1)
-        ]
-        hits = contaminated(rows, protected, config.decontaminate)
-    gone = {hit.id for hit in hits}
-    return hits + repeated(row for row in rows if row.id not in gone)
-
-
-def split(consults: list[Consult], config: Prepare) -> dict[Part, list[Consult]]:
-    """Held-out consults stand nowhere else; preference prompts may be SFT rows too where the recipe says so.
-
-    Raises:
-        KormedError: too few consults for every part to get one.
-    """
-    if not consults:
-        return {"sft": [], "preference": [], "heldout": []}
-    shuffled = sorted(consults, key=lambda consult: consult.id)
-    random.Random(config.seed).shuffle(shuffled)
-    if len(shuffled) < 2:
-        raise KormedError(f"{config.consults}: {len(consults)} consult is too few to split; at least 2 were wanted")
-    n_heldout = min(len(shuffled) - 1, max(1, round(len(shuffled) * config.heldout_consults)))
-    heldout, rest = shuffled[:n_heldout], shuffled[n_heldout:]
-    preference = rest[: max(1, round(len(rest) * config.preference_consults))]
-    sft = rest if config.reuse_sft_consults else rest[len(preference) :]
-    if not sft:
-        log.info("prepare: no consult is left for SFT; all of them are preference prompts or held out")
-    return {"sft": sft, "preference": preference, "heldout": heldout}
-
-
-def lengths(examples: list[Example]) -> dict[str, object]:
-    """Minimum, median and maximum characters of user turn and answer together, by source and over all."""
-    by_source: dict[str, list[int]] = {"all": []}
-    for example in examples:
-        characters = len(chat.user_turn(example.instruction, example.question)) + len(example.answer)
-        by_source.setdefault(example.source, []).append(characters)
-        by_source["all"].append(characters)
-    return {
-        source: {
-            "rows": len(counts),
-            "characters": {"min": min(counts), "median": statistics.median(counts), "max": max(counts)},
-        }
-        for source, counts in by_source.items()
-        if counts
-    }
+def contamination(config: Prepare, questions: Questions, exam: int, consults: int, waterfall: Waterfall) -> str:
+    """The page of everything that was alike."""
+    protected: dict[str, int] = {name: sum(len(splits[name]) for splits in questions.values()) for name in PROTECTED}
+    return render_contamination(
+        waterfall.hits, Counts(exam, consults, protected), Settings(config.decontaminate, config.near)
+    )

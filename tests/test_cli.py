@@ -43,6 +43,7 @@ def commands(
 
 
 COMMANDS = dict(commands())
+RECIPE = {"file", "id"}  # what a command may ask for instead of a recipe
 
 
 class Desk:
@@ -110,9 +111,12 @@ def parse(line: str) -> None:
         assert words[0] in command.commands, f"{line}: no such command"
         command = command.commands[words.pop(0)]
     values = command.make_context(command.name, words).params
+    if file := values.get("file"):
+        assert file.exists(), f"{line}: no such file"
     for recipe in values.get("recipes", (values.get("recipe"),)):
-        assert recipe is not None, f"{line}: names no recipe"
-        load_recipe(recipe, values["overrides"])
+        assert recipe is not None or not RECIPE.isdisjoint(values), f"{line}: names no recipe"
+        if recipe is not None:
+            load_recipe(recipe, values.get("overrides", ()))
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

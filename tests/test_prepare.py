@@ -10,9 +10,10 @@ import pytest
 
 from stages import prepare
 from stages.core.chat import CONSULT_INSTRUCTION
+from stages.core.consults import read_consults
 from stages.core.errors import KormedError
 from stages.core.recipe import Prepare
-from stages.core.records import Consult, Dropped, Example, read_jsonl
+from stages.core.records import Consult, Decision, Dropped, Example, read_jsonl
 
 DEMO = Path(__file__).parents[1] / "recipes" / "demo"
 INSTRUCTION = "다음은 환자 정보와 질문입니다. 환자 정보를 참고하여 질문에 답변해주세요."
@@ -44,8 +45,23 @@ def parts(folder: Path) -> tuple[set[str], set[str], set[str]]:
     return trained, preference, set(ids(folder / "consults" / "heldout.jsonl", Consult))
 
 
+TROUBLES = """
+두통 어지럼 기침 가래 콧물 복통 설사 변비 구토 발열 오한 근육통 관절통 허리통증 무릎통증 발진 가려움 두드러기 탈모
+불면 피로 체중감소 식욕부진 속쓰림 황달 부종 호흡곤란 흉통 두근거림 손떨림 저림 시력저하 이명 코피 잇몸출혈 생리통
+빈뇨 혈뇨
+"""
+WORDS = TROUBLES.split()
+
+
 def consult_row(at: int, **changes: Any) -> dict[str, Any]:
-    row = {"question": f"물음 {at}", "instruction": f"{INSTRUCTION}\n\n환자 {at}", "answer": f"답 {at}"}
+    """A row unlike those of other numbers, and long enough for the quality rules."""
+    rng = random.Random(at)
+    question, patient, answer = (" ".join(rng.sample(WORDS, k=8)) for _ in range(3))
+    row = {
+        "question": f"{question} 때문에 묻습니다. 물음 {at}",
+        "instruction": f"{INSTRUCTION}\n\n{patient} 있음",
+        "answer": f"{answer} 등을 살피고 진료를 받으시기 바랍니다.",
+    }
     return row | changes
 
 
@@ -158,7 +174,7 @@ def test_a_leak_from_another_subset_is_found_too(tmp_path: Path) -> None:
 
 
 def test_without_decontamination_leaks_stay_and_repetitions_still_go(tmp_path: Path) -> None:
-    out = made(tmp_path / "out", decontaminate="off")
+    out = made(tmp_path / "out", decontaminate="report")
     assert list(dropped(out)) == ["kormedmcqa/pharm/train/20"]
     assert "kormedmcqa/doctor/train/9" in ids(out / "train.jsonl", Example)
 
@@ -261,44 +277,25 @@ def test_exam_questions_alone_are_enough(tmp_path: Path) -> None:
     }
 
 
-# Lengths
-
-
-def test_lengths_are_minimum_median_and_maximum_characters_of_prompt_and_answer() -> None:
-    def example(source: str, question: str) -> Example:
-        return Example(id=question, question=question, instruction="지시", answer="답", source=source)
-
-    # instruction 2, blank line 2, answer 1: question + 5
-    found = prepare.lengths([example("a", "가"), example("a", "가나다"), example("a", "가나"), example("b", "가" * 11)])
-    assert found == {
-        "all": {"rows": 4, "characters": {"min": 6, "median": 7.5, "max": 16}},
-        "a": {"rows": 3, "characters": {"min": 6, "median": 7, "max": 8}},
-        "b": {"rows": 1, "characters": {"min": 16, "median": 16, "max": 16}},
-    }
-
-
-def test_lengths_cover_every_source_that_is_trained_on(demo: Path) -> None:
-    found = json.loads((demo / "lengths.json").read_text(encoding="utf-8"))
-    train = read_jsonl(demo / "train.jsonl", Example)
-    assert found.keys() == {"all", *(row.source for row in train)}
-    assert found["all"]["rows"] == len(train)
-
-
 # What a consults file may look like
 
 
 def test_a_consult_without_an_id_gets_one_that_does_not_hang_on_its_place(tmp_path: Path) -> None:
     rows = [consult_row(1), consult_row(2), consult_row(3)]
-    one = prepare.read_consults(write_consults(tmp_path, rows))
-    other = prepare.read_consults(write_consults(tmp_path, rows[::-1]))
+    one = read_consults(write_consults(tmp_path, rows))
+    other = read_consults(write_consults(tmp_path, rows[::-1]))
     assert {consult.question: consult.id for consult in one} == {consult.question: consult.id for consult in other}
     assert len({consult.id for consult in one}) == 3
 
 
 def test_a_consult_keeps_its_own_id_and_extra_columns_do_no_harm(tmp_path: Path) -> None:
-    (consult,) = prepare.read_consults(write_consults(tmp_path, [consult_row(1, id="C1", url="x", tags=["열"])]))
-    assert (consult.id, consult.question, consult.answer) == ("C1", "물음 1", "답 1")
-    assert consult.patient_information == "환자 1"
+    (consult,) = read_consults(write_consults(tmp_path, [consult_row(1, id="C1", url="x", tags=["열"])]))
+    assert (consult.id, consult.question, consult.answer) == (
+        "C1",
+        consult_row(1)["question"],
+        consult_row(1)["answer"],
+    )
+    assert f"{INSTRUCTION}\n\n{consult.patient_information}" == consult_row(1)["instruction"]
 
 
 def test_the_instruction_comes_out_of_prepare_as_it_went_in(tmp_path: Path) -> None:
@@ -307,21 +304,24 @@ def test_the_instruction_comes_out_of_prepare_as_it_went_in(tmp_path: Path) -> N
     path = write_consults(tmp_path, [row, consult_row(2), consult_row(3), consult_row(4)])
     out = made(tmp_path / "out", consults=path, reuse_sft_consults=True, heldout_consults=0.01, seed=1)
     rows = {example.question: example.instruction for example in read_jsonl(out / "train.jsonl", Example)}
-    assert rows["물음 1"] == row["instruction"]
+    assert rows[row["question"]] == row["instruction"]
 
 
 def test_a_consult_that_stands_there_twice_is_dropped_once_with_its_reason(tmp_path: Path) -> None:
     """Collected pages repeat, and nobody gave these rows the id that would be `there twice`."""
     path = write_consults(tmp_path, [consult_row(at) for at in (1, 2, 3, 2, 4)])
     out = made(tmp_path / "out", consults=path)
-    assert sum("repeats" in row.reason and row.text == "물음 2" for row in dropped(out).values()) == 1
+    (row,) = [row for row in dropped(out).values() if not row.id.startswith("kormedmcqa/")]
+    assert consult_row(2)["question"] in row.text
+    assert "repeats" in row.reason
     trained, preference, heldout = parts(out)
     assert len(trained | preference | heldout) == 4
 
 
 def test_a_second_answer_to_the_same_consult_is_dropped(tmp_path: Path) -> None:
     """Otherwise the question could be trained on and held out."""
-    path = write_consults(tmp_path, [consult_row(1, id="a"), consult_row(1, id="b", answer="다른 답"), consult_row(2)])
+    other = consult_row(1, id="b", answer=consult_row(3)["answer"])
+    path = write_consults(tmp_path, [consult_row(1, id="a"), other, consult_row(2)])
     out = made(tmp_path / "out", consults=path)
     assert dropped(out)["b"].hit == "a"
 
@@ -392,4 +392,227 @@ def test_a_control_token_in_a_consult_is_refused_before_it_becomes_a_turn(tmp_pa
     file = tmp_path / "consults.jsonl"
     file.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
     with pytest.raises(KormedError, match=f":1: field '{field}': <start_of_turn> is a control token"):
-        prepare.read_consults(file)
+        read_consults(file)
+
+
+# Near leaks, quality, de-identification
+
+
+def exam_row(question: str, answer: int = 1, **changes: Any) -> dict[str, Any]:
+    choices = dict(zip("ABCDE", ("항생제 투여", "수액 공급", "수술", "경과 관찰", "혈액투석"), strict=True))
+    return {"question": question, **choices, "answer": answer} | changes
+
+
+def benchmark(folder: Path, **rows: list[dict[str, Any]]) -> Path:
+    """A benchmark of one subset; splits that are not given hold one question of their own."""
+    for split in ("train", "dev", "test", "fewshot"):
+        path = folder / "benchmark" / "doctor" / f"{split}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = rows.get(split, [exam_row(f"{consult_row(len(split))['question']} 이때 {split} 처치는?")])
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in lines), encoding="utf-8")
+    return folder / "benchmark"
+
+
+TEST = "58세 남자가 3시간 전부터 시작된 앞가슴 통증으로 응급실에 왔다. 혈압 100/60 mmHg, 맥박 98회/분이었다. 처치는?"
+REWORDED = "58세 남성이 3시간 전 시작된 앞가슴 통증으로 응급실에 내원하였다. 혈압 100/60mmHg, 맥박 98회/분이다. 처치는?"
+
+
+def test_a_reworded_test_question_is_dropped_and_a_question_of_the_same_topic_is_not(tmp_path: Path) -> None:
+    topic = (
+        "61세 여자가 한 달 전부터 계단을 오를 때 숨이 차서 외래에 왔다. 심장초음파에서 좌심실 박출률 30%였다. 처치는?"
+    )
+    source = benchmark(tmp_path, test=[exam_row(TEST)], train=[exam_row(REWORDED, 2), exam_row(topic)])
+    out = made(tmp_path / "out", benchmark=str(source), subsets=["doctor"], consults=None)
+    (gone,) = dropped(out).values()
+    assert (gone.id, gone.hit) == ("kormedmcqa/doctor/train/1", "kormedmcqa/doctor/test/1")
+    assert gone.similarity is not None
+    assert 0.5 <= gone.similarity < 1
+    assert ids(out / "train.jsonl", Example) == ["kormedmcqa/doctor/train/2"]
+
+
+def test_the_threshold_is_the_recipes(tmp_path: Path) -> None:
+    source = benchmark(tmp_path, test=[exam_row(TEST)], train=[exam_row(REWORDED, 2)])
+    out = made(tmp_path / "out", benchmark=str(source), subsets=["doctor"], consults=None, near=1)
+    assert dropped(out) == {}
+
+
+def test_what_is_only_reported_is_on_the_page_and_still_trained_on(tmp_path: Path) -> None:
+    other = {"A": "위", "B": "간", "C": "콩팥", "D": "허파", "E": "지라"}
+    source = benchmark(tmp_path, test=[exam_row(TEST)], train=[exam_row(TEST) | other])
+    out = made(
+        tmp_path / "out",
+        benchmark=str(source),
+        subsets=["doctor"],
+        consults=None,
+        decontaminate="stem_and_choices",
+    )
+    assert dropped(out) == {}
+    assert ids(out / "train.jsonl", Example) == ["kormedmcqa/doctor/train/1"]
+    page = (out / "contamination.html").read_text(encoding="utf-8").replace("<wbr>", "")
+    assert "kormedmcqa/doctor/test/1" in page
+    assert "kept" in page
+
+
+def test_a_masked_detail_stands_in_no_file_that_comes_out(tmp_path: Path) -> None:
+    secret = "010-2345-6789"
+    rows = [consult_row(at) for at in range(6)]
+    rows[3]["answer"] += f" 궁금하시면 {secret}로 문자 주세요."
+    out = made(
+        tmp_path / "out", consults=write_consults(tmp_path, [row | {"id": f"c{at}"} for at, row in enumerate(rows)])
+    )
+    files = [path for path in out.rglob("*") if path.suffix in {".jsonl", ".json", ".html"}]
+    assert len(files) >= 8
+    assert not [path for path in files if secret in path.read_text(encoding="utf-8")]
+    decisions = read_jsonl(out / "decisions.jsonl", Decision)
+    assert ("c3", "deidentified", "phone 1") in {(row.id, row.rule, row.detail) for row in decisions}
+    assert json.loads((out / "eda.json").read_text(encoding="utf-8"))["masks"] == {"phone": 1}
+
+
+def test_a_file_is_taken_as_it_is_only_where_the_recipe_says_so(tmp_path: Path) -> None:
+    rows = [consult_row(at) for at in range(6)]
+    rows[0]["instruction"] += "\n연락처 010-2345-6789"
+    out = made(
+        tmp_path / "out",
+        consults=write_consults(tmp_path, rows),
+        deidentify=False,
+        reuse_sft_consults=True,
+        heldout_consults=0.01,
+    )
+    everything = "".join(path.read_text(encoding="utf-8") for path in out.rglob("*.jsonl"))
+    assert "010-2345-6789" in everything
+
+
+def test_a_quality_rule_is_named_counted_and_can_be_switched_off(tmp_path: Path) -> None:
+    rows = [consult_row(at, id=f"c{at}") for at in range(6)] + [consult_row(9, id="short", answer="네.")]
+    path = write_consults(tmp_path, rows)
+    out = made(tmp_path / "out", consults=path)
+    assert dropped(out)["short"].reason == "too_short"
+    assert json.loads((out / "eda.json").read_text(encoding="utf-8"))["quality"] == {"too_short": 1}
+    kept = made(tmp_path / "off", consults=path, quality={"skip": ["too_short", "no_answer"]})
+    assert "short" not in dropped(kept)
+
+
+def test_a_changed_text_can_be_taken_back(tmp_path: Path) -> None:
+    plain = consult_row(3)["answer"]
+    rows = [consult_row(at, id=f"c{at}") for at in range(6)]
+    rows[3]["answer"] = f"안녕하세요. 하이닥 내과 상담의입니다.\n{plain}"
+    out = made(
+        tmp_path / "out", consults=write_consults(tmp_path, rows), reuse_sft_consults=True, heldout_consults=0.01
+    )
+    (change,) = [row for row in read_jsonl(out / "decisions.jsonl", Decision) if row.id == "c3"]
+    assert (change.rule, change.before) == ("greeting", rows[3]["answer"])
+    everything = {row.id: row.answer for row in read_jsonl(out / "train.jsonl", Example)} | {
+        row.id: row.answer for row in read_jsonl(out / "consults" / "heldout.jsonl", Consult)
+    }
+    assert everything["c3"] == plain
+
+
+# Imported questions, restructured consults
+
+
+def imported(folder: Path, **rows: list[dict[str, Any]]) -> Path:
+    for split, questions in rows.items():
+        path = folder / "import" / "questions" / "doctor" / f"{split}.jsonl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = [row | {"source": f"mine.csv:{at}"} for at, row in enumerate(questions, start=2)]
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in lines), encoding="utf-8")
+    return folder / "import"
+
+
+def own_questions(count: int) -> list[dict[str, Any]]:
+    return [exam_row(f"{consult_row(at)['question']} 먼저 할 일은?", at % 5 + 1) for at in range(count)]
+
+
+def test_imported_questions_are_more_training_rows_and_say_where_they_came_from(tmp_path: Path) -> None:
+    leak = json.loads((DEMO / "kormedmcqa" / "doctor" / "test.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    folder = imported(tmp_path, all=[*own_questions(3), leak], test=own_questions(9)[5:])
+    (tmp_path / "out").mkdir()
+    prepare.run(config(subsets=["doctor"], consults=None), tmp_path / "out", import_=folder)
+    rows = {row.id: row for row in read_jsonl(tmp_path / "out" / "train.jsonl", Example) if row.source == "own/doctor"}
+    assert rows.keys() == {f"own/doctor/train/{row}" for row in (1, 2, 3)}, "its own test rows are not trained on"
+    assert dropped(tmp_path / "out")["own/doctor/train/4"].hit == "kormedmcqa/doctor/test/1"
+    origins = {row.id: row.detail for row in read_jsonl(tmp_path / "out" / "decisions.jsonl", Decision)}
+    assert origins["own/doctor/train/2"] == "mine.csv:3"
+
+
+def test_imported_questions_can_be_the_benchmark_itself(tmp_path: Path) -> None:
+    folder = imported(tmp_path, all=own_questions(40))
+    settings = config(benchmark=None, subsets=["doctor"], consults=None)
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        prepare.run(settings, tmp_path / name, import_=folder)
+    asked = json.loads((tmp_path / "one" / "eda.json").read_text(encoding="utf-8"))["benchmark"]["doctor"]
+    assert asked == {"train": 15, "dev": 5, "test": 15, "fewshot": 5}
+    assert (tmp_path / "one" / "train.jsonl").read_bytes() == (tmp_path / "other" / "train.jsonl").read_bytes()
+    assert (tmp_path / "one" / "benchmark" / "doctor" / "test.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "wanted"),
+    [
+        ({"all": own_questions(9)}, "too few"),
+        ({"train": own_questions(9), "test": own_questions(9)}, "has no dev and no fewshot"),
+        ({}, "no questions of subset doctor"),
+    ],
+)
+def test_questions_that_make_no_benchmark_say_what_is_missing(
+    tmp_path: Path, rows: dict[str, list[dict[str, Any]]], wanted: str
+) -> None:
+    folder = imported(tmp_path, **rows)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(KormedError, match=wanted):
+        prepare.run(config(benchmark=None, subsets=["doctor"], consults=None), tmp_path / "out", import_=folder)
+
+
+def test_tokens_are_counted_with_the_recipes_tokenizer_or_the_page_says_why_not(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    counted = made(tmp_path / "counted", subsets=["doctor"], tokenizer=str(tiny_base))
+    not_counted = made(tmp_path / "not", subsets=["doctor"], tokenizer="nowhere")
+    units = [
+        {one["unit"] for one in json.loads((out / "eda.json").read_text(encoding="utf-8"))["lengths"]}
+        for out in (counted, not_counted)
+    ]
+    assert units == [{"characters", "tokens"}, {"characters"}]
+    assert "no tokenizer.json in nowhere" in (not_counted / "data.html").read_text(encoding="utf-8")
+
+
+def test_the_pages_ask_nothing_of_the_outside(demo: Path) -> None:
+    for name in ("data.html", "contamination.html"):
+        page = (demo / name).read_text(encoding="utf-8").replace("<wbr>", "")
+        assert "default-src 'none'" in page
+        assert "<script" not in page
+        assert "<link" not in page
+        assert "kormedmcqa/doctor" in page
+
+
+# What the world puts into a file
+
+
+def test_html_emoji_marks_of_direction_and_a_megabyte_neither_crash_nor_vanish(tmp_path: Path) -> None:
+    rows = [consult_row(at, id=f"c{at}") for at in range(6)]
+    rows[0]["answer"] += "<br>p&lt;0.05 <b>꼭</b> 확인하세요 😊"
+    rows[1]["question"] = "\u202b" + rows[1]["question"] + "\u200f"
+    rows[2]["answer"] = "두통 " * 350_000
+    out = made(
+        tmp_path / "out",
+        consults=write_consults(tmp_path, rows),
+        reuse_sft_consults=True,
+        heldout_consults=0.01,
+        seed=3,
+    )
+    everything = {row.id: row for row in read_jsonl(out / "train.jsonl", Example)} | {
+        row.id: row for row in read_jsonl(out / "consults" / "heldout.jsonl", Consult)
+    }
+    assert everything["c0"].answer.endswith("p<0.05 꼭 확인하세요 😊")
+    assert everything["c1"].question == consult_row(1)["question"]
+    assert dropped(out)["c2"].reason == "too_long"
+    assert {row.rule for row in read_jsonl(out / "decisions.jsonl", Decision)} == {"markup", "control_characters"}
+
+
+def test_a_file_in_another_encoding_and_a_half_written_line_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "consults.jsonl"
+    path.write_bytes(json.dumps(consult_row(1), ensure_ascii=False).encode("cp949"))
+    assert "iconv -f CP949" in refusal(tmp_path, consults=path)
+    path.write_text(json.dumps(consult_row(1)) + "\n" + json.dumps(consult_row(2))[:50], encoding="utf-8")
+    assert f"{path}:2: not JSON" in refusal(tmp_path, consults=path)

@@ -65,6 +65,7 @@ def test_every_checkpoint_of_a_recipe_stands_on_one_base() -> None:
 
 def test_the_demo_needs_no_hub() -> None:
     recipe = load_recipe(DEMO / "demo.yaml")
+    assert recipe.prepare.benchmark is not None
     assert Path(recipe.prepare.benchmark).is_dir()
     assert recipe.prepare.consults is not None
     assert recipe.prepare.consults.is_file()

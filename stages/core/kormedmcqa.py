@@ -35,6 +35,7 @@ def read_benchmark(source: str, revision: str | None, subsets: Iterable[str]) ->
     folder = Path(source)
     if folder.is_dir():
         if any(folder.glob("*/*.jsonl")):
+            _require_subsets(folder, subsets)
             return {subset: {split: _read_jsonl(folder, subset, split) for split in SPLITS} for subset in subsets}
         return {subset: {split: _read_dataset(source, None, subset, split) for split in SPLITS} for subset in subsets}
     if source.startswith((".", "/")) or source.count("/") != 1 or Path(source).parent.is_dir():
@@ -43,6 +44,15 @@ def read_benchmark(source: str, revision: str | None, subsets: Iterable[str]) ->
             f"or a folder of <subset>/<split>.jsonl (prepare.benchmark)"
         )
     return {subset: {split: _read_dataset(source, revision, subset, split) for split in SPLITS} for subset in subsets}
+
+
+def _require_subsets(folder: Path, subsets: Iterable[str]) -> None:
+    if missing := [subset for subset in subsets if not (folder / subset).is_dir()]:
+        there = sorted(path.name for path in folder.iterdir() if any(path.glob("*.jsonl")))
+        raise KormedError(
+            f"{folder}: no subset {' and no '.join(missing)} in it; there are {', '.join(there)}. Name those that are "
+            f"wanted in prepare.subsets, or add {folder / missing[0]}/<split>.jsonl"
+        )
 
 
 def _read_jsonl(folder: Path, subset: str, split: Split) -> list[ExamQuestion]:

@@ -183,7 +183,7 @@ class Prepare(Section):
     )
     deidentify: bool = True  # of that file; collected and imported consults always are
     quality: Quality = Quality()
-    decontaminate: Literal["stem", "stem_and_choices", "off"] = "stem"  # what must be alike for a row to be dropped
+    decontaminate: Literal["stem", "stem_and_choices", "report"] = "stem"  # what must be alike for a row to be dropped
     near: float = Field(0.5, gt=0, le=1)  # Jaccard of 3-character shingles from which texts are alike; 1: only equal
     # ones. 0.5: measured on the benchmark and on planted paraphrases, tests/benchmarks/decontamination.py
     drawn_test: float = Field(0.5, gt=0, lt=1)  # share for the test, where the benchmark is an imported file that names

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from stages.core.errors import KormedError
 
@@ -40,6 +40,14 @@ class ExamQuestion(Record):
     answer: int = Field(ge=1, le=5)
     cot: str = ""
     source: str = ""  # file and line of an imported question; empty: its place in the benchmark says it
+
+    @model_validator(mode="before")
+    @classmethod
+    def _five_choices(cls, row: object) -> object:
+        """A sixth choice that nobody reads might be the right one."""
+        if isinstance(row, dict) and row.get("F") not in (None, ""):
+            raise ValueError(f"five choices were wanted, A to E, and there is an F: {row['F']!r:.60}")
+        return row
 
     @property
     def choices(self) -> tuple[str, str, str, str, str]:
@@ -274,13 +282,16 @@ def write_rows(path: Path, rows: Iterable[dict[str, object]]) -> int:
 def _write_lines(path: Path, lines: Iterable[str]) -> int:
     count = 0
     temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        for line in lines:
-            file.write(line)
-            count += 1
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            for line in lines:
+                file.write(line)
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # there only if something went wrong on the way
     return count
 
 

@@ -67,11 +67,18 @@ def test_only_the_subsets_of_the_recipe_are_read(folder: Path) -> None:
 
 
 def test_extra_columns_of_the_original_are_accepted(folder: Path) -> None:
-    columns = {"subject": "doctor", "year": 2022, "period": 1, "q_number": 17, "cot": "까닭", "F": "바"}
+    columns = {"subject": "doctor", "year": 2022, "period": 1, "q_number": 17, "cot": "까닭", "F": ""}
     write_split(folder, "doctor", "test", [item("물음", answer=2, **columns)])
     (question,) = read_benchmark(str(folder), None, SUBSETS)["doctor"]["test"]
     assert question.choices == ("가", "나", "다", "라", "마")
     assert (question.letter, question.cot) == ("B", "까닭")
+
+
+def test_a_sixth_choice_is_refused_and_not_dropped_silently(folder: Path) -> None:
+    path = write_split(folder, "doctor", "test", [item("좋은 줄"), item("여섯 가지", F="바")])
+    message = refusal(folder)
+    assert f"{path}:2: " in message
+    assert "five choices were wanted" in message
 
 
 @pytest.mark.parametrize("answer", [0, 6, -1, "B", "", None, 2.5, [1]])
@@ -121,8 +128,11 @@ def test_a_missing_split_is_named(folder: Path, split: str) -> None:
     assert "no such file" in message
 
 
-def test_a_missing_subset_is_named(folder: Path) -> None:
-    assert str(folder / "pharm") in refusal(folder, ("doctor", "pharm"))
+def test_a_missing_subset_is_named_with_those_that_are_there(folder: Path) -> None:
+    message = refusal(folder, ("doctor", "pharm"))
+    assert "no subset pharm" in message
+    assert "there are doctor, nurse" in message
+    assert "prepare.subsets" in message
 
 
 def test_a_missing_folder_says_what_may_stand_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

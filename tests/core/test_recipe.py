@@ -1,11 +1,13 @@
 """recipe: nothing in a recipe is guessed, nothing in it vanishes, and all that is wrong is said at once."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import yaml
 
 from stages.core.errors import KormedError
-from stages.core.recipe import Recipe, load_recipe
+from stages.core.recipe import Recipe, Section, load_recipe
 
 SMALLEST = "name: small\nmodel: {base: some/model}\nprepare: {benchmark: some/benchmark}\n"
 
@@ -295,3 +297,23 @@ def test_a_value_that_no_run_could_use_is_refused_by_its_key(tmp_path: Path, ove
 
 def test_no_fewshot_at_all_is_a_number_and_not_unset(tmp_path: Path) -> None:
     assert load(tmp_path, SMALLEST, "evaluate.fewshot=0").evaluate.fewshot == 0
+
+
+def test_every_choice_can_be_written_in_yaml_as_it_stands(tmp_path: Path) -> None:
+    """`off`, `on`, `yes` and `no` are no words in YAML but true and false: a recipe could not say them."""
+
+    def words(model: type[Section]) -> set[str]:
+        found = {name for name, field in model.model_fields.items() for name in [field.alias or name]}
+        for field in model.model_fields.values():
+            kinds = [field.annotation]
+            while kinds:
+                kind = kinds.pop()
+                if isinstance(kind, type) and issubclass(kind, Section):
+                    found |= words(kind)
+                kinds += [below for below in get_args(kind) if not isinstance(below, str)]
+                found |= {word for word in get_args(kind) if isinstance(word, str)}
+        return found
+
+    known = words(Recipe)
+    assert {"report", "skip", "import", "longest_in_bounds", "cosine"} <= known
+    assert [word for word in known if yaml.safe_load(word) != word] == []
