@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import date
 
-from stages.core.folding import Range
+from stages.core.folding import HIDDEN, HIDDEN_NAME, Range
 
 STAR = "*xX○●◯〇Oㅇ#•"  # what people put in the place of a digit they hide
 DIGIT = f"[0-9{re.escape(STAR)}]"
@@ -134,7 +134,7 @@ def has_checksum(number: str) -> bool:
     return ((11 - total % 11) % 10 + foreign) % 10 == int(number[12])
 
 
-GAP = r"(?:\s?[-.~/·)]\s?|\s|\s?(?:에|다시|의)\s?)?"
+GAP = r"(?:\s?[-.~/·)ㅡ]\s?|\s|\s?(?:에|다시|의)\s?)?"
 AREA = r"(?:2|3[1-3]|4[1-4]|5[1-5]|6[1-4]|70|80|50[0-9]?|30[2-9])"
 MOBILE = re.compile(
     rf"(?<![0-9*+-])(?:\(\s?0(?:1[016789])\s?\)|[0oO]1[016789]){GAP}{DIGIT}{{3,4}}{GAP}{DIGIT}{{4}}(?![0-9])"
@@ -195,6 +195,7 @@ CARD = re.compile(
     rf"|3[47][0-9*]{{2}}(?P<amex>\s?-\s?|\s){DIGIT}{{6}}(?P=amex){DIGIT}{{5}}|[0-9]{{4}}[0-9*]{{8}}[0-9*]{{3,4}})(?![0-9*-])"
 )
 CARD_BEFORE = re.compile(r"(?:카드|card|아멕스|비자|마스터|VISA|Visa|AMEX|Amex)[^\d\n]{0,15}$", re.IGNORECASE)
+CARD_AFTER = re.compile(r"\s?(?:이\s?)?카드")
 
 
 def find_card_numbers(text: str) -> Iterator[Range]:
@@ -204,7 +205,10 @@ def find_card_numbers(text: str) -> Iterator[Range]:
         if len(digits) < 4 or (match["gap"] == " " and _are_years(match[0])):
             continue
         grouped = match["gap"] or match["amex"]
-        if grouped or CARD_BEFORE.search(text[max(0, match.start() - 24) : match.start()]) or _passes_luhn(digits):
+        called = CARD_BEFORE.search(text[max(0, match.start() - 24) : match.start()]) or CARD_AFTER.match(
+            text, match.end()
+        )
+        if grouped or called or _passes_luhn(digits):
             yield match.span()
 
 
@@ -241,11 +245,17 @@ def find_account_numbers(text: str) -> Iterator[Range]:
         if not 10 <= len(digits) <= 16 or MOBILE.fullmatch(match[0]) or DATE.match(match[0]):
             continue
         before = text[max(0, match.start() - 40) : match.start()]
-        announced = ACCOUNT_BEFORE.search(before) and not OTHER_BEFORE.search(before)
-        if announced or (ACCOUNT_AFTER.match(text, match.end()) and not LANDLINE.fullmatch(match[0])):
+        if LANDLINE.fullmatch(match[0]):  # with an area code it is an account only right behind the bank's name
+            if ACCOUNT_HERE.search(before) and not CALL_AFTER.match(text, match.end()):
+                yield match.span()
+        elif (ACCOUNT_BEFORE.search(before) and not OTHER_BEFORE.search(before)) or ACCOUNT_AFTER.match(
+            text, match.end()
+        ):
             yield match.span()
 
 
+ACCOUNT_HERE = re.compile(rf"{ACCOUNT_WORD}(?:\s?번호)?{SAID}$")
+CALL_AFTER = re.compile(r"\s?(?:으?로|에)?\s?(?:연락|전화|문의|문자|통화)")
 OTHER_BEFORE = re.compile(r"(?:전화|연락처|휴대폰|핸드폰|주민|외국인등록|카드|차트|여권|면허)[^\d\n]{0,12}$")
 
 
@@ -276,11 +286,16 @@ PASSPORT_CALLED = re.compile(
     r"(?P<number>[A-Za-z]{1,2}[0-9]{6,8}|[A-Za-z][0-9]{3}[A-Za-z][0-9]{4}|[A-Za-z]{1,2}[0-9*]{7,8}|[0-9]{9})(?![A-Za-z0-9])"
 )
 
+PASSPORT_AFTER = re.compile(
+    r"(?<![A-Za-z0-9])(?P<number>[A-Z]{1,2}[0-9]{7,8})\s?(?:[(은는이가]\s?)?(?:구\s?|옛\s?|예전\s|제\s)?(?:여권|[Pp]assport)"
+)
+
 
 def find_passport_numbers(text: str) -> Iterator[Range]:
     """Korea's shapes (M12345678, since 2021 M123A4567) alone; older (JR1234567) and foreign ones after 여권."""
-    for match in PASSPORT_CALLED.finditer(text):
-        yield match.span("number")
+    for pattern in (PASSPORT_CALLED, PASSPORT_AFTER):
+        for match in pattern.finditer(text):
+            yield match.span("number")
     for match in PASSPORT.finditer(text):
         yield match.span()
 
@@ -332,6 +347,9 @@ BORN_AFTER = re.compile(
     r"|날?\s?에\s?(?:[가-힣]{1,6}\s){0,3}(?:태어|출생)|\s?(?:날\s)?태어"
     rf"|\s?생년월일(?!{SAID}[0-9]))"
 )
+NAMED_DATE = re.compile(  # 연두솔 (2021-11-09); without brackets it may be a visit's, but not before 2010
+    rf"{HIDDEN_NAME}(?:\s?\(\s?(?=[^()\n]{{6,16}}\))|\s?[,/]\s?(?:{HIDDEN}\s?[,/]\s?)?(?=19|200))(?P<date>{WRITTEN_DATE})(?![0-9*-])"
+)
 
 
 def find_birth_dates(text: str) -> Iterator[Range]:
@@ -341,10 +359,12 @@ def find_birth_dates(text: str) -> Iterator[Range]:
     for match in DATE.finditer(text):
         if BORN_AFTER.match(text, match.end()):
             yield match.span()
+    for match in NAMED_DATE.finditer(text):
+        yield match.span("date")
 
 
 MESSENGER = (
-    r"(?:카카오\s?톡|카카오스토리|카카오|카톡|까톡|톡|라인|텔레그램|텔레|인스타그램|인스타|페이스북|페북|페메|트위터|위챗|왓츠앱"
+    r"(?:카카오\s?톡|개인톡|갠톡|오픈톡|오픈\s?채팅|단톡방?|카카오스토리|카카오|카톡|까톡|톡|라인|텔레그램|텔레|인스타그램|인스타|페이스북|페북|페메|트위터|위챗|왓츠앱"
     r"|디스코드|스카이프|스레드|쓰레드|틱톡|네이트온|시그널|밴드|바이버|잘로|[Kk]akao\s?(?:[Tt]alk)?|KAKAO|LINE"
     r"|Line(?=\s?(?:ID|id|아이디))|[Tt]elegram|[Ii]nsta(?:gram)?|[Ww]e[Cc]hat|[Dd]iscord|[Ww]hats[Aa]pp"
     r"|(?:SNS|DM|디엠)(?=\s?@))"

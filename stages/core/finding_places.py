@@ -141,7 +141,7 @@ HOUSE_NAME = re.compile(
     rf"|{COPULA}|였|이었|원장|대표|소속|진료|에서|이랑|에게|에다|에서의|가서|갔|가면|다녀|선생|교수|과장|간호|약사|직원|쌤)"
 )
 PUBLIC_HOUSE = re.compile(
-    rf"국립암센터|(?<![가-힣])(?:{PROVINCE}\s)?[가-힣]{{1,4}}[시군구]\s(?:보건소|보건지소|보건의료원)"
+    rf"국립암센터|(?<![가-힣])(?:{PROVINCE}\s)?[가-힣]{{1,4}}[시군구]\s[가-힣]{{0,4}}(?:보건소|보건지소|보건의료원)"
 )
 UNKNOWN_APART = re.compile(
     r"(?<![가-힣A-Za-z0-9])(?P<word>[가-힣]{2,5})\s(?:[가-힣]{0,6}[과여성])의원(?![가-힣]?(?:님|비))"
@@ -162,6 +162,8 @@ ENGLISH_HOUSE = re.compile(
 
 def find_hospitals(text: str) -> Iterator[Range]:
     """A name of its own before 병원, 내과, 약국, …: not where all of it is such words (척추관절병원, 동네내과)."""
+    for pattern in (PUBLIC_HOUSE, ENGLISH_HOUSE):
+        yield from (match.span() for match in pattern.finditer(text))
     for match in APART.finditer(text):
         if (start := _apart_from(match)) is not None:
             yield start, match.end()
@@ -169,15 +171,25 @@ def find_hospitals(text: str) -> Iterator[Range]:
         if _is_proper(match["name"], match["type"]):
             yield _with_university(text, match.start()), match.end()
     for match in UNKNOWN_APART.finditer(text):
-        if not (
-            _is_generic(match["word"])
-            or is_known_word(match["word"])
-            or match["word"][-1] in WORD_ENDS
-            or match["word"] in load_words("hospital_everyday")
-        ):
+        if _is_brand(match["word"]) or not _is_everyday(match["word"]):
             yield match.span()
-    for pattern in (PUBLIC_HOUSE, ENGLISH_HOUSE):
-        yield from (match.span() for match in pattern.finditer(text))
+
+
+def _is_everyday(word: str) -> bool:
+    """다니는, 집앞: whether it says which kind of clinic rather than its name."""
+    word_like = _is_generic(word) or is_known_word(word) or word in load_words("hospital_everyday")
+    return word_like or word[-1] in WORD_ENDS
+
+
+def _is_brand(word: str) -> bool:
+    """숨편한, 봄날의: made of what clinics are named with, though it ends like an everyday word."""
+    word = word.removesuffix("의")
+    return (
+        len(word) > 1
+        and word not in load_words("hospital_everyday")
+        and is_made_of(word, load_words("hospital_names"))
+        and not _is_generic(word)
+    )
 
 
 WORD_ENDS = "은는이가을를의에도서로던한된와과랑만요고며면게지니데때앞옆쪽번층곳집네"  # 다니는 내과의원, 집 앞 치과의원
@@ -211,7 +223,12 @@ def _apart_from(match: re.Match[str]) -> int | None:
 
 def _is_proper(name: str, kind: str) -> bool:
     plain = re.sub(r"[0-9&·]", "", name)
-    if plain in ("", "국립") or VERB_END.search(name) or re.fullmatch("[A-Za-z]|[OoXx○ㅇ]{1,4}", plain):
+    if (
+        plain in ("", "국립")
+        or plain + kind in load_words("hospital_generic")
+        or VERB_END.search(name)
+        or re.fullmatch("[A-Za-z]|[OoXx○ㅇ]{1,4}", plain)
+    ):
         return False
     if AND.search(kind) and any((name + kind)[:-1].endswith(word) for word in load_words("before_and")):
         return False

@@ -52,7 +52,7 @@ INVISIBLE = (
 )
 BOLD = r"(?<![0-9A-Za-z가-힣*-])\*\*(?=[^\s*-][^*\n]{0,80}+\*\*(?![0-9A-Za-z가-힣*-]|\s?-))"
 FOLDABLE = re.compile(  # what is not itself in folded text, or would not be next to what follows it
-    f"(?P<mark>{MARK.pattern})|(?P<private>[\ue000-\ue002])|(?P<invisible>[{INVISIBLE}]+)|(?P<bold>{BOLD})|(?P<stars>\*\*)"
+    rf"(?P<mark>{MARK.pattern})|(?P<private>[\ue000-\ue002])|(?P<invisible>[{INVISIBLE}]+)|(?P<bold>{BOLD})|(?P<stars>\*\*)"
     "|(?P<jamo>[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?)|(?P<accent>[A-Za-z][\u0300-\u036f]+)"
     "|(?P<odd>[\u00a0\u2000-\u200a\u202f\u205f\u3000\u2010-\u2015\u2212\u2043\ufe58\ufe63\uff01-\uff5e\uffe3]|[^\\D0-9])"
 )

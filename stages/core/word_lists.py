@@ -39,5 +39,11 @@ def is_made_of(word: str, words: frozenset[str]) -> bool:
 
 
 def is_known_word(word: str) -> bool:
-    """Whether it looks like a name and is none: an everyday word, a drug, or a word that ends like a district."""
-    return word in load_words("not_names") or word in load_drugs() or word in load_words("not_districts")
+    """Whether it looks like a name and is none: an everyday word, a drug, a role, a word like a district."""
+    return word in load_words("not_names") or word in load_drugs() or word in _other_words()
+
+
+@cache
+def _other_words() -> frozenset[str]:
+    roles = load_words("titles") | load_words("roles") | load_words("labels") | load_words("kin")
+    return load_words("not_districts") | {role.replace(" ", "") for role in roles if len(role) > 1}

@@ -17,12 +17,14 @@ from stages.core.word_lists import WORDS, is_made_of
 
 ROOT = Path(__file__).parents[2]
 WORD_LISTS = (
-    *("before_and", "drugs", "given_first", "given_names", "given_rare", "given_second", "given_single"),
+    *("before_and", "drugs", "eponyms", "foreign_names", "given_first", "given_names"),
+    *("given_rare", "given_second", "given_single"),
     *("hospital_everyday", "hospital_generic", "hospital_names", "hospital_types", "houses", "kin", "labels"),
     *("not_districts", "not_given", "not_latin_names", "not_names", "not_towns", "particles", "roads", "roles"),
     *("surnames", "titles"),
 )
 LABELLED = ROOT / "recipes" / "demo" / "deidentification" / "dev.jsonl"
+UNSEEN = ROOT / "recipes" / "demo" / "deidentification" / "test.jsonl"
 
 
 class Labelled(Record):
@@ -62,6 +64,20 @@ def found(text: str) -> list[tuple[str, str]]:
         "성명 {name:김 보 람}",
         "환자 {name:John Smith}, 영문성명 {name:PARK SEOJIN}",
         "{name:Anna Petrova} 님, MRI 예약이 확인되었습니다",
+        "안녕하세요. 하이닥 산부인과 상담의 {name:정유나}입니다.",
+        "백신 맞은 {name:좌은호}이에요, 지난주에 진료받은 {name:예서윤}인데요",
+        "당직의 {name:함무결} 처방, 소아 {name:예도담} 10.2kg",
+        "보건교사 보고: {name:윤재하}, {name:장로아}, {name:변우솔} 세 명 구토",
+        "{name:권이룸} 명의로 발급, [{name:편하늘}] 처방전 재발행",
+        "작성: {name:맹수빈} 확인: {name:구본하}",
+        "{name:하윤}이 엄마예요. {name:하윤}이가 기침해요. 딸 {name:지우}가 아파요",
+        "{name:고 은}님, {name:채움}씨, {name:시온}이는 22개월입니다",
+        "{name:정○우} 님, {name:맹○○} 환자, {name:이*림} 회원님",
+        "환자 {name:마리아 산토스}, {name:응우옌 티 란} 님",
+        "{name:Olivia Grant}, passport {passport_number:M80417726}",
+        "{name:Maria Santos}, F/33, {name:Lee, Jihoon} 45M",
+        "신체검사 {name:NAMGUNG ARIN} / {passport_number:M155B7702}",
+        "Dr. {name:James Wilson}께서 쓰신 소견서",
     ],
 )
 def test_a_persons_name_is_found_by_its_shape_and_its_neighbours(line: str) -> None:
@@ -91,6 +107,9 @@ def test_a_persons_name_is_found_by_its_shape_and_its_neighbours(line: str) -> N
         "국민은행 {account_number:458701-04-118822}, 계좌 {account_number:110-123-456789}",
         "{account_number:1002-345-678901} 우리은행으로 보내주세요",
         "생년월일 {birth_date:1985-03-02}, {birth_date:85.07.19}생, {birth_date:1990년 5월 5일}에 태어난",
+        "접종 {name:연두솔} ({birth_date:2021-11-09}) 1차",
+        "부산은행 {account_number:112-2087-4419-05} 입금 후 {phone:051-714-2290} 연락",
+        "{passport_number:JR3390417} 구여권번호",
         "카톡 {messenger_id:haneul_88}, 텔레그램 {messenger_id:@abc}, 라인 ID {messenger_id:kim.77}",
     ],
 )
@@ -112,6 +131,7 @@ def test_numbers_and_ids_are_found_in_every_form(line: str) -> None:
         "{hospital:연세바른내과의원}과 {hospital:서울푸른병원}, {hospital:가람대학교병원} 소화기내과",
         "{hospital:연세 바른 내과의원}에서, {hospital:강남구보건소}에서, {hospital:미소치과}, {hospital:해맑은약국}",
         "{hospital:김내과}에서 위내시경 했어요",
+        "({hospital:달빛약국}), {hospital:숨편한 이비인후과의원} 앞",
     ],
 )
 def test_places_are_found_from_their_first_word_to_their_last(line: str) -> None:
@@ -139,6 +159,10 @@ def test_places_are_found_from_their_first_word_to_their_last(line: str) -> None
         "아들이 비만이에요. 우리 아기가 유아 습진이래요. 동생 수술이 잘됐어요. 남편이 하도록 했어요.",
         "사업자등록번호 123-45-67890, 로트번호 AB1234, 우편번호 06236, 의약품 바코드 8801111186100",
         "**주의** **이상** 정상* 필요",
+        "나아진 뒤에도 6개월은 드시고, 심해진 뒤에는, 안정하라고 해서, 정상이라고 하니",
+        "의사 소견서, 환자진단명 분류, 보호자 동의, 간호사 주도하에, 위한 환자, 이하의 아동, 주민들에게",
+        "부모나 선생님, 감시원에게, 소견을 보이는 53세 남자, 허리를 앞으로 구부리게, 담당 Dr. Park",
+        "달빛어린이병원, Wilson 환자, Parkinson 환자, CHEST PA / 3매",
     ],
 )
 def test_what_a_doctor_needs_stays(text: str) -> None:
@@ -276,10 +300,22 @@ def test_a_fictional_consult_without_personal_data_is_left_alone() -> None:
             assert found(str(row[field])) == []
 
 
-def test_the_labelled_set_is_found_nearly_whole_and_nearly_nothing_else() -> None:
+def test_the_sentences_that_the_rules_were_not_written_with_are_masked_nearly_whole_and_nearly_nothing_else() -> None:
+    """The bounds are what the project promises; nobody tunes a rule on this half (`kormed deidentify … --score`)."""
+    rows = read_jsonl(UNSEEN, Labelled)
+    assert len(rows) >= 300
+    scores = score([find_spans(row.text) for row in rows], [row.spans for row in rows])
+    assert (scores["all"].recall or 0) >= 0.97
+    assert (scores["all"].precision or 0) >= 0.95
+    for kind, of in scores.items():
+        assert of.labelled >= 12, kind
+        assert (of.recall or 0) >= 0.8, kind
+        assert (of.precision or 0) >= 0.9, kind
+
+
+def test_the_sentences_that_the_rules_were_written_with_stay_masked() -> None:
     rows = read_jsonl(LABELLED, Labelled)
     scores = score([find_spans(row.text) for row in rows], [row.spans for row in rows])
-    assert scores["all"].labelled >= 300
     for kind, of in scores.items():
         assert (of.recall or 0) >= 0.95, kind
         assert (of.precision or 0) >= 0.95, kind
