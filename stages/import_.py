@@ -128,28 +128,31 @@ def refused(place: str, row: Row | Unread, columns: Mapping[str, str], why: Unus
 
 
 def read_consults(table: Table, config: ImportConsults) -> tuple[dict[str, RawConsult], list[Dropped]]:
-    """Consults by id, and the rows that could not be used."""
+    """Consults by id, and the rows that could not be used. A question that comes again brings one more answer."""
     consults: dict[str, RawConsult] = {}
+    owners: dict[str, str] = {}
 
     def take(place: str, texts: Texts, row: Row) -> None:
-        add(consults, raw_consult(place, texts))
+        add(consults, owners, raw_consult(place, texts))
 
     dropped = read("consults", table, named(config.columns), take)
     return consults, dropped
 
 
-def add(consults: dict[str, RawConsult], new: RawConsult) -> None:
-    """A row with an id that stood there before is one more answer where the question is the same."""
+def add(consults: dict[str, RawConsult], owners: dict[str, str], new: RawConsult) -> None:
+    """A new consult, or one more answer to one; `owners` holds the consult of each of the user's own ids."""
+    for own in new.own_ids:
+        if owners.setdefault(own, new.id) != new.id:
+            raise Unusable("its id stands there before, with another question", hit=owners[own])
     first = consults.setdefault(new.id, new)
     if first is new:
         return
-    if (first.title, first.body, first.patient_information) != (new.title, new.body, new.patient_information):
-        raise Unusable("its id stands there before, with another question", hit=first.id)
     (answer,) = new.answers
     if any(answer.text == known.text for known in first.answers):
         raise Unusable("repeats an earlier row", hit=first.id)
     another = answer.model_copy(update={"id": f"{first.id}/{len(first.answers) + 1}"})
-    consults[new.id] = first.model_copy(update={"answers": (*first.answers, another)})
+    own_ids = tuple(dict.fromkeys((*first.own_ids, *new.own_ids)))
+    consults[new.id] = first.model_copy(update={"answers": (*first.answers, another), "own_ids": own_ids})
 
 
 # Exam questions

@@ -17,19 +17,17 @@ from stages.core.consults import mask, read_consults, told
 from stages.core.contamination_page import Counts, Settings, render_contamination
 from stages.core.decontamination import Hit, Item, as_dropped, clusters, find_hits, near_duplicates
 from stages.core.eda import Eda
-from stages.core.kormedmcqa import Questions, Split, own_benchmark, read_benchmark, read_imported, write_mirror
+from stages.core.exam_sources import Exam, ExamSources, count, read_exam_sources
+from stages.core.kormedmcqa import Questions, Split, write_mirror
 from stages.core.quality import RULES, clean
 from stages.core.recipe import Prepare
-from stages.core.records import Consult, Decision, Example, ExamQuestion, Part, read_jsonl, write_jsonl
+from stages.core.records import Consult, Example, Part, read_jsonl, write_jsonl
 from stages.core.splitting import split
-from stages.core.waterfall import Waterfall, imported_questions, masks_of, steps_before
+from stages.core.waterfall import Waterfall, masks_of, steps_before
 
 log = logging.getLogger("kormed")
 
-PROTECTED: tuple[Split, ...] = ("test", "fewshot")
-OWN, KORMEDMCQA = "own", "kormedmcqa"  # how ids of exam questions begin: <benchmark>/<subset>/<split>/<row>
-
-Exam = dict[str, ExamQuestion]
+ALARMING = 0.3  # share of the exam questions; KorMedMCQA loses 2 % of its own
 
 
 def run(
@@ -40,13 +38,15 @@ def run(
     import_: Path | None = None,
     restructure: Path | None = None,
 ) -> dict[str, float]:
-    waterfall = Waterfall(steps_before(collect, import_, restructure))
+    sources = read_exam_sources(config, import_)
+    questions, exam = sources.benchmark, sources.train
+    waterfall = Waterfall([sources.step, *steps_before(collect, import_, restructure)])
+    waterfall.decisions += sources.decisions
     waterfall.masks += masks_of(restructure) if restructure else Counter()
-    questions, exam = read_questions(config, import_, waterfall)
     consults = read_jsonl(restructure / "consults.jsonl", Consult) if restructure else read_file(config, waterfall)
     consults = improve(consults, config, waterfall)
     looked_at = len(exam), len(consults)
-    exam, consults = decontaminate(exam, consults, questions, config, waterfall)
+    exam, consults = decontaminate(exam, consults, sources, config, waterfall)
     exam, consults = deduplicate(exam, consults, config, waterfall)
     parts = divide(consults, config, waterfall)
     train = [chat.exam_example(id, question, source=id.rpartition("/train/")[0]) for id, question in exam.items()]
@@ -59,48 +59,13 @@ def run(
     write_jsonl(out / "consults" / "heldout.jsonl", parts["heldout"])
     write_jsonl(out / "dropped.jsonl", waterfall.dropped)
     write_jsonl(out / "decisions.jsonl", waterfall.decisions)
-    write_jsonl(out / "hits.jsonl", waterfall.hits)
+    write_jsonl(out / "hits.jsonl", [*waterfall.hits, *waterfall.dev_hits])
     facts = explore(config, questions, train, consults, parts, waterfall, restructure)
     write_json(out / "eda.json", facts.model_dump(mode="json"))
     (out / "data.html").write_text(data_page.render(facts, out.parent.name), encoding="utf-8")
     (out / "contamination.html").write_text(contamination(config, questions, *looked_at, waterfall), encoding="utf-8")
     counts: dict[str, float] = {"rows": len(train), "dropped": len(waterfall.dropped)}
     return counts | {f"consults_{part}": len(rows) for part, rows in parts.items()}
-
-
-def read_questions(config: Prepare, import_: Path | None, waterfall: Waterfall) -> tuple[Questions, Exam]:
-    """The benchmark, and its training questions by id; with a benchmark named, imported ones are training rows too."""
-    imported = read_imported(import_ / "questions", config.subsets) if import_ else {}
-    if import_ and imported:
-        count = sum(len(rows) for splits in imported.values() for rows in splits.values())
-        waterfall.steps.append(imported_questions(import_, count))
-    if config.benchmark is None:
-        questions = own_benchmark(imported, config.subsets, config.drawn_test, config.drawn_fewshot, config.seed)
-        exam = numbered(OWN, {subset: splits["train"] for subset, splits in questions.items()})
-    else:
-        questions = read_benchmark(config.benchmark, config.benchmark_revision, config.subsets)
-        exam = numbered(KORMEDMCQA, {subset: splits["train"] for subset, splits in questions.items()})
-        exam |= numbered(OWN, {subset: training(subset, splits) for subset, splits in imported.items()})
-    waterfall.decisions += [
-        Decision(id=id, rule="imported", detail=question.source) for id, question in exam.items() if question.source
-    ]
-    return questions, exam
-
-
-def numbered(benchmark: str, train: Mapping[str, Sequence[ExamQuestion]]) -> Exam:
-    return {
-        f"{benchmark}/{subset}/train/{row}": question
-        for subset, questions in train.items()
-        for row, question in enumerate(questions, start=1)
-    }
-
-
-def training(subset: str, splits: Mapping[str, Sequence[ExamQuestion]]) -> list[ExamQuestion]:
-    """Imported questions that may be trained on; the file's own test and few-shot questions never are."""
-    other = sum(len(rows) for name, rows in splits.items() if name not in ("train", "all"))
-    if other:
-        log.info("prepare: %d imported dev, test and fewshot questions of %s are not trained on", other, subset)
-    return [*splits.get("train", ()), *splits.get("all", ())]
 
 
 def read_file(config: Prepare, waterfall: Waterfall) -> list[Consult]:
@@ -129,19 +94,20 @@ def improve(consults: Sequence[Consult], config: Prepare, waterfall: Waterfall) 
 
 
 def decontaminate(
-    exam: Exam, consults: Sequence[Consult], questions: Questions, config: Prepare, waterfall: Waterfall
+    exam: Exam, consults: Sequence[Consult], sources: ExamSources, config: Prepare, waterfall: Waterfall
 ) -> tuple[Exam, list[Consult]]:
     """The rows that do not stand in the benchmark's test and few-shot items, as far as the recipe's rule goes."""
-    benchmark = OWN if config.benchmark is None else KORMEDMCQA
-    protected = [
-        Item.of(f"{benchmark}/{subset}/{split}/{row}", question)
-        for subset, splits in questions.items()
-        for split in PROTECTED
-        for row, question in enumerate(splits[split], start=1)
-    ]
+    protected = split_items(sources, "test", "fewshot")
     exam_hits = find_hits(items(exam), protected, rule=config.decontaminate, threshold=config.near)
     consult_hits = find_hits(
         map(Item.of_consult, consults), protected, rule=config.decontaminate, threshold=config.near
+    )
+    waterfall.dev_hits += find_hits(
+        split_items(sources, "dev"),
+        split_items(sources, "test"),  # few-shot items are taken from dev
+        rule=config.decontaminate,
+        threshold=config.near,
+        kept_because="dev questions are not trained on",
     )
     return without(exam, exam_hits, consults, consult_hits, "decontamination", waterfall)
 
@@ -153,6 +119,15 @@ def deduplicate(
     exam_hits = near_duplicates(items(exam), threshold=config.near)
     consult_hits = near_duplicates([Item.of_consult(consult) for consult in consults], threshold=config.near)
     return without(exam, exam_hits, consults, consult_hits, "duplicates", waterfall)
+
+
+def split_items(sources: ExamSources, *splits: Split) -> list[Item]:
+    return [
+        Item.of(f"{sources.name}/{subset}/{split}/{row}", question)
+        for subset, by_split in sources.benchmark.items()
+        for split in splits
+        for row, question in enumerate(by_split[split], start=1)
+    ]
 
 
 def items(exam: Exam) -> list[Item]:
@@ -169,10 +144,13 @@ def without(
 ) -> tuple[Exam, list[Consult]]:
     waterfall.hits += [*exam_hits, *consult_hits]
     gone = waterfall.drop(step, "exam questions", len(exam), as_dropped(exam_hits))
-    if consults:
-        gone |= waterfall.drop(step, "consults", len(consults), as_dropped(consult_hits))
+    if len(gone) > ALARMING * len(exam):
+        log.warning("prepare: %s took %d of %d exam questions; see contamination.html", step, len(gone), len(exam))
     kept = {id: question for id, question in exam.items() if id not in gone}
-    return kept, [consult for consult in consults if consult.id not in gone]
+    if not consults:
+        return kept, []
+    left = waterfall.drop(step, "consults", len(consults), as_dropped(consult_hits))
+    return kept, [consult for consult in consults if consult.id not in left]
 
 
 def divide(consults: Sequence[Consult], config: Prepare, waterfall: Waterfall) -> dict[Part, list[Consult]]:
@@ -219,14 +197,16 @@ def explore(
         tokenizer=None if missing else config.tokenizer,
         tokens_missing=missing,
         quality=waterfall.rule_counts(RULES),
-        masks=dict(waterfall.masks),
+        masks=dict(waterfall.masks) if config.deidentify or restructure else None,
         hits=waterfall.hit_counts(),
     )
 
 
 def contamination(config: Prepare, questions: Questions, exam: int, consults: int, waterfall: Waterfall) -> str:
     """The page of everything that was alike."""
-    protected: dict[str, int] = {name: sum(len(splits[name]) for splits in questions.values()) for name in PROTECTED}
+    protected = {name: count(questions, name) for name in ("test", "fewshot")}
     return render_contamination(
-        waterfall.hits, Counts(exam, consults, protected), Settings(config.decontaminate, config.near)
+        [*waterfall.hits, *waterfall.dev_hits],
+        Counts(exam, consults, protected),
+        Settings(config.decontaminate, config.near),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages.core.artifacts import read_manifest
 from stages.core.errors import KormedError
-from stages.core.lineage import OWN, Line, about, describe, names, read_lines
+from stages.core.lineage import OWN, Line, about, describe, names, outdated, read_lines
 
 
 def trace(id: str, runs: Sequence[Path] | None, models: Path = Path("models")) -> str:
@@ -23,7 +23,8 @@ def trace(id: str, runs: Sequence[Path] | None, models: Path = Path("models")) -
         lines = read_lines(folder)
         told = [*source(folder, id), *map(tell, about(lines, id))]
         if told:
-            found.append("\n".join([f"{id} in {folder}", *told]))
+            notes = [f"  {a} was made of another {b} than the one there now" for a, b in outdated(folder).items()]
+            found.append("\n".join([f"{id} in {folder}", *notes, *told]))
         known |= {name for line in lines for name in names(line.row, OWN)}
     if not found:
         near = difflib.get_close_matches(id, known, n=3)

@@ -107,11 +107,11 @@ def test_every_named_column_finds_its_place(tmp_path: Path) -> None:
     path = csv_file(tmp_path, row)
     (consult,) = consults(import_consults(path, **columns))
     (answer,) = consult.answers
-    assert (consult.id, consult.title, consult.body) == ("C-1", "열", "열이 나요")
+    assert (consult.own_ids, consult.title, consult.body) == (("C-1",), "열", "열이 나요")
     assert (consult.patient_information, consult.date, consult.tags) == ("30세 여성", "2026-06-08", ("열", "감기"))
     assert consult.department == "내과"
     assert consult.url == f"{path}:2"
-    assert (answer.id, answer.text, answer.doctor, answer.clinic) == ("C-1/1", "쉬세요", "김하늘", "푸른의원")
+    assert (answer.source, answer.text, answer.doctor, answer.clinic) == (f"{path}:2", "쉬세요", "김하늘", "푸른의원")
     assert answer.recommendations == 1204
 
 
@@ -122,13 +122,13 @@ def test_what_is_not_named_is_not_known(tmp_path: Path) -> None:
 
 
 def test_the_reports_form_comes_in_as_prepare_would_read_it(tmp_path: Path) -> None:
-    """The same row has the same id, patient information and texts, whichever way it comes into a run."""
+    """The same row has the same patient information and texts, whichever way it comes into a run."""
     rows = [json.loads(line) for line in (DEMO / "consults.jsonl").read_text(encoding="utf-8").splitlines()]
     path = jsonl(tmp_path, *({key: value for key, value in row.items() if key != "id"} for row in rows))
     made = consults(import_consults(path, instruction="instruction"))
     wanted = read_consults(path)
-    assert [(c.id, c.body, c.patient_information, c.answers[0].text) for c in made] == [
-        (c.id, c.question, c.patient_information, c.answer) for c in wanted
+    assert [(c.body, c.patient_information, c.answers[0].text) for c in made] == [
+        (c.question, c.patient_information, c.answer) for c in wanted
     ]
 
 
@@ -148,7 +148,8 @@ def test_the_same_question_under_the_same_id_is_one_consult_with_two_answers(tmp
     out = import_consults(jsonl(tmp_path, *rows), id="id")
     first, second = consults(out)
     assert [answer.text for answer in first.answers] == ["물을 드시고 쉬세요", "해열제를 드세요"]
-    assert [answer.id for answer in first.answers] == ["1/1", "1/2"]
+    assert [answer.source.rpartition(":")[2] for answer in first.answers] == ["1", "3"]
+    assert len({answer.id for answer in first.answers}) == 2
     assert len(second.answers) == 1
     assert dropped(out) == []
 
@@ -157,16 +158,35 @@ def test_another_question_under_the_same_id_is_dropped_under_its_place(tmp_path:
     path = jsonl(tmp_path, FEVER | {"id": "x"}, COUGH | {"id": "x"}, FEVER | {"id": "x"})
     out = import_consults(path, id="id")
     other, repeat = dropped(out)
-    assert (other.id, other.hit, other.text) == (f"{path}:2", "x", "기침이 나요")
+    (kept,) = consults(out)
+    assert (other.id, other.hit, other.text) == (f"{path}:2", kept.id, "기침이 나요")
     assert other.reason == "its id stands there before, with another question"
-    assert (repeat.id, repeat.hit, repeat.reason) == (f"{path}:3", "x", "repeats an earlier row")
-    assert [consult.body for consult in consults(out)] == ["열이 나요"]
+    assert (repeat.id, repeat.hit, repeat.reason) == (f"{path}:3", kept.id, "repeats an earlier row")
+    assert kept.body == "열이 나요"
 
 
-def test_without_ids_a_row_that_repeats_another_is_dropped_and_another_answer_is_not(tmp_path: Path) -> None:
+def test_a_users_own_id_goes_no_further_than_the_raw_consult(tmp_path: Path) -> None:
+    """Hospitals' ids are chart numbers and names; ours is made of what was asked, and the same on every import."""
+    rows = [FEVER | {"id": "홍길동-20231234"}, COUGH | {"id": "7"}]
+    one = consults(import_consults(jsonl(tmp_path, *rows), id="id"))
+    (tmp_path / "again").mkdir()
+    other = consults(import_consults(jsonl(tmp_path / "again", *rows[::-1]), id="id"))
+    assert {consult.own_ids: consult.id for consult in one} == {consult.own_ids: consult.id for consult in other}
+    assert not [consult for consult in one if "홍길동" in consult.id or "2023" in consult.id]
+
+
+def test_a_question_under_two_ids_is_one_consult_that_both_lead_to(tmp_path: Path) -> None:
+    rows = [FEVER | {"id": "a"}, FEVER | {"id": "b", "answer": "해열제를 드세요"}]
+    (consult,) = consults(import_consults(jsonl(tmp_path, *rows), id="id"))
+    assert consult.own_ids == ("a", "b")
+    assert len(consult.answers) == 2
+
+
+def test_without_ids_a_row_that_repeats_another_is_dropped_and_another_answer_is_added(tmp_path: Path) -> None:
     out = import_consults(jsonl(tmp_path, FEVER, FEVER, FEVER | {"answer": "해열제를 드세요"}))
     assert reasons(out) == {"rows.jsonl:2": "repeats an earlier row"}
-    assert len({consult.id for consult in consults(out)}) == 2
+    (consult,) = consults(out)
+    assert [answer.text for answer in consult.answers] == ["물을 드시고 쉬세요", "해열제를 드세요"]
 
 
 @pytest.mark.parametrize(
@@ -225,8 +245,8 @@ def test_numbers_and_gaps_of_a_parquet_file(tmp_path: Path) -> None:
     )
     out = import_consults(path, id="id", question="q", answer="a", recommendations="stars", tags="tags")
     first, last = consults(out)
-    assert (first.id, first.answers[0].recommendations, first.tags) == ("1", 3, ("열", "감기"))
-    assert last.id.startswith("consult-")
+    assert (first.own_ids, first.answers[0].recommendations, first.tags) == (("1",), 3, ("열", "감기"))
+    assert last.own_ids == ()
     assert (last.url, last.answers[0].recommendations) == (f"{path}:3", None)
     assert reasons(out) == {"2": "answer is empty"}
 

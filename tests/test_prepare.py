@@ -11,9 +11,10 @@ import pytest
 from stages import prepare
 from stages.core.chat import CONSULT_INSTRUCTION
 from stages.core.consults import read_consults
+from stages.core.decontamination import Hit
 from stages.core.errors import KormedError
 from stages.core.recipe import Prepare
-from stages.core.records import Consult, Decision, Dropped, Example, read_jsonl
+from stages.core.records import Consult, Decision, Dropped, Example, read_jsonl, to_line
 
 DEMO = Path(__file__).parents[1] / "recipes" / "demo"
 INSTRUCTION = "다음은 환자 정보와 질문입니다. 환자 정보를 참고하여 질문에 답변해주세요."
@@ -511,6 +512,9 @@ def test_a_changed_text_can_be_taken_back(tmp_path: Path) -> None:
 
 
 def imported(folder: Path, **rows: list[dict[str, Any]]) -> Path:
+    """As the import stage leaves it."""
+    (folder / "import" / "questions").mkdir(parents=True)
+    (folder / "import" / "questions" / "dropped.jsonl").touch()
     for split, questions in rows.items():
         path = folder / "import" / "questions" / "doctor" / f"{split}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -533,6 +537,55 @@ def test_imported_questions_are_more_training_rows_and_say_where_they_came_from(
     assert dropped(tmp_path / "out")["own/doctor/train/4"].hit == "kormedmcqa/doctor/test/1"
     origins = {row.id: row.detail for row in read_jsonl(tmp_path / "out" / "decisions.jsonl", Decision)}
     assert origins["own/doctor/train/2"] == "mine.csv:3"
+
+
+def test_every_imported_question_is_accounted_for(tmp_path: Path) -> None:
+    folder = imported(tmp_path, train=own_questions(6), test=own_questions(30)[10:14])
+    other = folder / "questions" / "pharm" / "all.jsonl"
+    other.parent.mkdir()
+    other.write_text("".join(json.dumps(row) + "\n" for row in own_questions(50)[40:]), encoding="utf-8")
+    gone = Dropped(id="mine.csv:9", reason="fewer than five choices", text="")
+    (folder / "questions" / "dropped.jsonl").write_text(to_line(gone), encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    prepare.run(config(subsets=["doctor"], consults=None), tmp_path / "out", import_=folder)
+    step = json.loads((tmp_path / "out" / "eda.json").read_text(encoding="utf-8"))["flow"][0]
+    assert step["set_aside"] == {
+        "imported dev, test and fewshot questions": 4,
+        "of a subset that prepare.subsets does not name": 10,
+    }
+    assert step["dropped"] == {"fewer than five choices": 1}
+    assert (step["before"], step["after"]) == (26 + 6 + 4 + 10 + 1, 26 + 6)
+
+
+def test_questions_of_ones_own_that_are_asked_are_not_called_dropped(tmp_path: Path) -> None:
+    folder = imported(tmp_path, all=own_questions(40))
+    (tmp_path / "out").mkdir()
+    prepare.run(config(benchmark=None, subsets=["doctor"], consults=None), tmp_path / "out", import_=folder)
+    step = json.loads((tmp_path / "out" / "eda.json").read_text(encoding="utf-8"))["flow"][0]
+    assert step["before"] == 40
+    assert sum(step["set_aside"].values()) == 25
+    assert "no reason" not in (tmp_path / "out" / "data.html").read_text(encoding="utf-8")
+
+
+def test_html_in_imported_questions_is_in_no_row_and_the_change_is_told(tmp_path: Path) -> None:
+    rows = own_questions(3)
+    rows[1]["question"] = f"<p>{rows[1]['question']}</p><br>&nbsp;"
+    folder = imported(tmp_path, all=rows)
+    (tmp_path / "out").mkdir()
+    prepare.run(config(subsets=["doctor"], consults=None), tmp_path / "out", import_=folder)
+    train = {row.id: row.question for row in read_jsonl(tmp_path / "out" / "train.jsonl", Example)}
+    assert train["own/doctor/train/2"].startswith(own_questions(3)[1]["question"] + "\nA. ")
+    told = [row for row in read_jsonl(tmp_path / "out" / "decisions.jsonl", Decision) if row.rule == "tidied"]
+    assert [row.id for row in told] == ["own/doctor/train/2"]
+
+
+def test_dev_questions_that_are_like_test_questions_are_reported(tmp_path: Path) -> None:
+    source = benchmark(tmp_path, test=[exam_row(TEST)], dev=[exam_row(REWORDED)])
+    out = made(tmp_path / "out", benchmark=str(source), subsets=["doctor"], consults=None)
+    assert dropped(out) == {}
+    (hit,) = read_jsonl(out / "hits.jsonl", Hit)
+    assert (hit.row_id, hit.hit_id) == ("kormedmcqa/doctor/dev/1", "kormedmcqa/doctor/test/1")
+    assert "dev questions are not trained on" in hit.reason
 
 
 def test_imported_questions_can_be_the_benchmark_itself(tmp_path: Path) -> None:
@@ -616,3 +669,35 @@ def test_a_file_in_another_encoding_and_a_half_written_line_are_named(tmp_path: 
     assert "iconv -f CP949" in refusal(tmp_path, consults=path)
     path.write_text(json.dumps(consult_row(1)) + "\n" + json.dumps(consult_row(2))[:50], encoding="utf-8")
     assert f"{path}:2: not JSON" in refusal(tmp_path, consults=path)
+
+
+@pytest.mark.parametrize("id", ["홍길동-900101-1234567", "kormedmcqa/doctor/train/9", "own/doctor/train/1"])
+def test_an_id_that_names_a_person_or_an_exam_question_is_refused(tmp_path: Path, id: str) -> None:
+    message = refusal(tmp_path, consults=write_consults(tmp_path, [consult_row(1, id=id), consult_row(2)]))
+    assert ":1: field 'id'" in message
+    assert "홍길동" not in message
+
+
+def test_a_message_about_a_bad_row_does_not_tell_what_stands_in_it(tmp_path: Path) -> None:
+    row = consult_row(1, instruction="홍길동 900101-1234567 환자")
+    message = refusal(tmp_path, consults=write_consults(tmp_path, [row]))
+    assert "text of 21 characters" in message
+    assert "홍길동" not in message
+
+
+def test_a_name_known_from_one_field_is_masked_in_the_others(tmp_path: Path) -> None:
+    rows = [consult_row(at, id=f"c{at}") for at in range(6)]
+    rows[0]["instruction"] += ". 환자 성명: 남궁하율"
+    rows[0]["answer"] += " 남궁하율 때문에 드린 말씀입니다."
+    out = made(tmp_path / "out", consults=write_consults(tmp_path, rows))
+    assert not [path for path in out.rglob("*.jsonl") if "남궁하율" in path.read_text(encoding="utf-8")]
+
+
+def test_where_nothing_was_looked_for_the_page_does_not_say_that_nothing_was_found(tmp_path: Path) -> None:
+    path = write_consults(tmp_path, [consult_row(at) for at in range(6)])
+    pages = [
+        (made(tmp_path / str(look), consults=path, deidentify=look) / "data.html").read_text(encoding="utf-8")
+        for look in (True, False)
+    ]
+    assert ["Nothing was found to mask" in page for page in pages] == [True, False]
+    assert "This was not looked for" in pages[1]

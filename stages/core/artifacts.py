@@ -37,11 +37,23 @@ class Request:
         stage: for example `sft` or `evaluate/base`.
         config: the stage's recipe section, as plain JSON.
         inputs: content hash of each part of each artifact read, by `artifact` or `artifact:part`.
+        incidental: keys of the section (`a.b`) that change how the artifact comes about and not what it is, such as the
+            delay between two requests; they are recorded and make nothing stale.
     """
 
     stage: str
     config: Mapping[str, Any]
     inputs: Mapping[str, str]
+    incidental: tuple[str, ...] = ()
+
+    @property
+    def essence(self) -> dict[str, Any]:
+        """What two requests must have in common to be the same, as plain JSON."""
+        config = {key: value for key, value in flatten(self.config).items() if key not in self.incidental}
+        plain: dict[str, Any] = json.loads(
+            json.dumps({"stage": self.stage, "config": config, "inputs": dict(self.inputs)})
+        )
+        return plain
 
 
 @dataclass(frozen=True)
@@ -116,9 +128,13 @@ def differences(manifest: Manifest, request: Request) -> list[str]:
     """Why a complete artifact is not what is asked for, one line a changed key or input; empty when it is."""
     lines = []
     was, now = flatten(manifest.config), flatten(request.config)
-    for key in sorted(was.keys() | now.keys()):
+    for key in sorted((was.keys() | now.keys()) - set(request.incidental)):
         if was.get(key) != now.get(key):
-            lines.append(f"{key}: made with {was.get(key)!r}, asked for {now.get(key)!r}")
+            file = key.removesuffix("_sha256")
+            changed_file = f"the file or folder that {file} names has changed"
+            lines.append(
+                changed_file if file != key else f"{key}: made with {was.get(key)!r}, asked for {now.get(key)!r}"
+            )
     for name in sorted(manifest.inputs.keys() | request.inputs.keys()):
         before, after = manifest.inputs.get(name), request.inputs.get(name)
         if before != after:
@@ -202,16 +218,16 @@ def keeps_books() -> bool:
 
 def _claim(partial: Path, request: Request) -> None:
     """Make the partial folder this request's own; what another request left in it moves to `.previous/`."""
-    wanted = asdict(request)
     mark = partial / REQUEST
     if mark.exists():
-        if json.loads(mark.read_text(encoding="utf-8")) == json.loads(json.dumps(wanted)):
+        if json.loads(mark.read_text(encoding="utf-8")) == request.essence:
             return
         aside = previous_place(partial.with_name(partial.name.removeprefix(".").removesuffix(".partial")), "partial")
         aside.mkdir(parents=True)
         for path in [p for p in partial.iterdir() if p.name != ".lock"]:
             path.rename(aside / path.name)
-    write_json(mark, wanted)
+        log.info("%s: what was begun with other settings or inputs moved to %s", request.stage, aside)
+    write_json(mark, request.essence)
 
 
 def set_aside(folder: Path) -> Path:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stages.core import chat
-from stages.core.deidentification import deidentify
+from stages.core.deidentification import deidentify, find_spans
 from stages.core.errors import KormedError
-from stages.core.records import Consult, Decision, read_rows
+from stages.core.records import Consult, Decision, read_rows, shown
 
 FIELDS = {"question", "instruction", "answer"}
+EXAM_IDS = ("kormedmcqa/", "own/")
 
 
 def read_consults(path: Path) -> list[Consult]:
@@ -41,20 +42,25 @@ def _consult(place: str, row: Mapping[str, object]) -> Consult:
     for field in sorted(FIELDS):
         value = row.get(field)
         if not isinstance(value, str) or not value.strip():
-            found = "nothing" if field not in row else repr(value)[:60]
+            found = "nothing" if field not in row else shown(value)
             raise KormedError(f"{place}: field {field!r}: text was wanted, found {found}")
     question, instruction, answer = (str(row[field]).strip() for field in ("question", "instruction", "answer"))
     if not instruction.startswith(chat.CONSULT_INSTRUCTION):
         raise KormedError(
             f"{place}: field 'instruction': wanted {chat.CONSULT_INSTRUCTION!r}, a blank line and the patient "
-            f"information, found {instruction[:60]!r}"
+            f"information, found {shown(instruction)} that begins otherwise"
         )
     for field, text in (("question", question), ("instruction", instruction), ("answer", answer)):
         if token := next((token for token in chat.CONTROL_TOKENS if token in text), None):
             raise KormedError(f"{place}: field {field!r}: {token} is a control token of Gemma's; take it out")
     id = row.get("id")
     if id is not None and not isinstance(id, str | int):
-        raise KormedError(f"{place}: field 'id': text or a number was wanted, found {id!r}")
+        raise KormedError(f"{place}: field 'id': text or a number was wanted, found {shown(id)}")
+    if str(id).startswith(EXAM_IDS) or deidentify(str(id)).spans:
+        raise KormedError(
+            f"{place}: field 'id': an id goes into every file, page and comparison, and this one begins as an exam "
+            f"question's or names a person ({shown(id)}); use ids that say nothing, or leave the field out"
+        )
     digest = hashlib.sha256("\0".join((question, instruction, answer)).encode()).hexdigest()
     return Consult(
         id=f"consult-{digest[:12]}" if id in (None, "") else str(id),
@@ -67,8 +73,10 @@ def _consult(place: str, row: Mapping[str, object]) -> Consult:
 
 def mask(consult: Consult) -> tuple[Consult, Counter[str]]:
     """The consult with every personal detail masked, and how many of each type there were."""
-    fields = ("question", "patient_information", "answer")
-    masked = {field: deidentify(getattr(consult, field)) for field in fields}
+    texts = {field: getattr(consult, field) for field in ("question", "patient_information", "answer")}
+    spans = [span for text in texts.values() for span in find_spans(text)]
+    names = {span.text for span in spans if span.type == "name" and len(span.text) > 2}  # in one field, and so in all
+    masked = {field: deidentify(text, names) for field, text in texts.items()}
     counts = Counter(str(span.type) for found in masked.values() for span in found.spans)
     return consult.model_copy(update={field: found.text for field, found in masked.items()}), counts
 

@@ -54,8 +54,8 @@ def raw_consult(place: str, texts: Texts) -> RawConsult:
         if not texts[field]:
             raise Unusable(f"{field} is empty")
     patient = patient_information(texts)
-    parts = (question, chat.consult_instruction(patient or ""), answer, *filter(None, [title]))
-    id = texts.get("id") or f"consult-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
+    asked = "\0".join((title, question, patient or ""))  # not the user's own id, which may be a chart number
+    id = f"consult-{hashlib.sha256(asked.encode()).hexdigest()[:12]}"
     return RawConsult(
         id=id,
         url=place,
@@ -68,12 +68,14 @@ def raw_consult(place: str, texts: Texts) -> RawConsult:
                 doctor=texts.get("doctor", ""),
                 clinic=texts.get("clinic", ""),
                 recommendations=recommendations(texts.get("recommendations", "")),
+                source=place,
             ),
         ),
         date=iso_date(texts.get("date", "")),
         tags=tuple(filter(None, (tag.strip() for tag in re.split(r"[,;|#]", texts.get("tags", ""))))),
         department=texts.get("department", ""),
         patient_information=patient,
+        own_ids=tuple(filter(None, [texts.get("id")])),
     )
 
 

@@ -57,6 +57,11 @@ def _require_subsets(folder: Path, subsets: Iterable[str]) -> None:
 
 def _read_jsonl(folder: Path, subset: str, split: Split) -> list[ExamQuestion]:
     path = folder / subset / f"{split}.jsonl"
+    if not path.exists():
+        raise KormedError(
+            f"{path}: no such file; a benchmark has {', '.join(SPLITS)} questions of every subset, each in a file "
+            f"of its own. Add it, or bring the questions as one table (section import, prepare.benchmark: null)"
+        )
     questions = read_jsonl(path, ExamQuestion)
     if not questions:
         raise KormedError(f"{path}: the split is empty; {split} questions of {subset} were wanted")
@@ -118,13 +123,12 @@ def draw_splits(
     return {"train": rest[n_test:], "dev": dev, "test": rest[:n_test], "fewshot": drawn}
 
 
-def read_imported(folder: Path, subsets: Iterable[str]) -> Imported:
-    """The questions of the named subsets that the import stage wrote, by subset and split (`all`: it names none)."""
-    return {
-        subset: {path.stem: read_jsonl(path, ExamQuestion) for path in sorted((folder / subset).glob("*.jsonl"))}
-        for subset in subsets
-        if any((folder / subset).glob("*.jsonl"))
-    }
+def read_imported(folder: Path) -> Imported:
+    """The questions that the import stage wrote, by subset and split (`all`: the file names none)."""
+    found: Imported = {}
+    for path in sorted(folder.glob("*/*.jsonl")):
+        found.setdefault(path.parent.name, {})[path.stem] = read_jsonl(path, ExamQuestion)
+    return found
 
 
 def own_benchmark(imported: Imported, subsets: Iterable[str], test_share: float, fewshot: int, seed: int) -> Questions:
@@ -142,7 +146,10 @@ def own_benchmark(imported: Imported, subsets: Iterable[str], test_share: float,
                 f"of {', '.join(imported) or 'none'} (prepare.subsets names the wanted ones)"
             )
         if ALL in splits:
-            questions[subset] = draw_splits(splits[ALL], test_share, fewshot, random.Random(seed))
+            try:
+                questions[subset] = draw_splits(splits[ALL], test_share, fewshot, random.Random(seed))
+            except KormedError as error:
+                raise KormedError(f"import.questions: subset {subset}: {error}") from None
             continue
         if missing := [split for split in SPLITS if not splits.get(split)]:
             raise KormedError(

@@ -13,7 +13,7 @@ from stages.core.pipeline import PIPELINE, RESPONSES
 from stages.core.records import read_rows
 
 UP = ("raw_id", "consult_id", "comparison_id")  # fields that name what a row was made of
-OWN = ("id", "row_id")  # fields that name the row itself
+OWN = ("id", "row_id", "own_ids")  # fields that name the row itself
 
 Row = Mapping[str, object]
 
@@ -44,21 +44,40 @@ def read_lines(run: Path) -> list[Line]:
     return lines
 
 
+def outdated(run: Path) -> dict[str, str]:
+    """Complete artifacts that were made of something else than what stands there now, each with what that is."""
+    found = {}
+    for stage in PIPELINE:
+        manifest = read_manifest(run / stage.name)
+        for name, was in (manifest.inputs if manifest else {}).items():
+            artifact, _, part = name.partition(":")
+            below = read_manifest(run / artifact) if artifact != RESPONSES else None
+            if below is not None and was != (below.part(part) if part else below.content):
+                found[stage.name] = artifact
+    return found
+
+
 def related(lines: Sequence[Line], id: str) -> set[str]:
     """The ids that the row was made of and those that were made of it; not those of its siblings."""
     above = {id}
     for line in reversed(lines):  # what a row was made of stands before it
         if names(line.row, OWN) & above:
-            above |= names(line.row, UP)
+            above |= names(line.row, (*OWN, *UP))
     below = {id}
     for line in lines:
+        if id in names(line.row, ("own_ids",)):
+            below |= names(line.row, OWN)
         if names(line.row, UP) & below:
             below |= names(line.row, OWN)
     return above | below
 
 
 def names(row: Row, fields: Sequence[str]) -> set[str]:
-    return {str(row[field]) for field in fields if row.get(field) is not None}
+    found: set[str] = set()
+    for field in fields:
+        value = row.get(field)
+        found.update(map(str, value) if isinstance(value, list) else [] if value is None else [str(value)])
+    return found
 
 
 def about(lines: Sequence[Line], id: str) -> Iterator[Line]:

@@ -17,6 +17,7 @@ from stages.core.recipe import Recipe
 
 log = logging.getLogger("kormed")
 
+PROMPT = Path(__file__).parent / "prompts" / "restructure.md"  # unless the recipe names another
 RESPONSES = "responses"  # what people entered: append-only, pulled from Argilla, made by no stage
 
 
@@ -35,6 +36,7 @@ class Stage:
 
     `derived`: quick to remake and made of nothing but its inputs, so a stale one makes way without being asked.
     `asked`: reaches out (crawls, calls an LLM), so no other stage sets it off; it runs when its own command is given.
+    `incidental`: keys of its section that change how the artifact comes about and not what it is.
     """
 
     name: str
@@ -44,13 +46,32 @@ class Stage:
     metric: str
     derived: bool = False
     asked: bool = False
+    incidental: tuple[str, ...] = ()
 
 
 BENCHMARK = Read("prepare", ("benchmark",))
 EVALUATION = Read("prepare", ("benchmark", "consults/heldout.jsonl"))
 
 PIPELINE = (
-    Stage("collect", "stages.collect", "collect", (), "consults", asked=True),
+    Stage(
+        "collect",
+        "stages.collect",
+        "collect",
+        (),
+        "consults",
+        asked=True,
+        incidental=(
+            "contact",
+            "store",
+            "offline",
+            "delay_seconds",
+            "jitter_seconds",
+            "timeout_seconds",
+            "retries",
+            "retry_seconds",
+            "max_refusals",
+        ),
+    ),
     Stage("import", "stages.import_", "import_", (), "consults"),
     Stage(
         "restructure",
@@ -59,6 +80,7 @@ PIPELINE = (
         (Read("collect"), Read("import", ("consults.jsonl",))),
         "consults",
         asked=True,
+        incidental=("rewriter.in_flight", "rewriter.timeout_seconds"),
     ),
     Stage("prepare", "stages.prepare", "prepare", (Read("collect"), Read("import"), Read("restructure")), "rows"),
     Stage("sft", "stages.sft", "sft", (Read("prepare", ("train.jsonl",)),), "loss"),
@@ -155,8 +177,14 @@ class Run:
         return tuple(
             read
             for read in stage.reads
-            if self.uses(read.artifact) and (read.when is None or self.manifest(read.when) is not None)
+            if self._wants(stage, read) and (read.when is None or self.manifest(read.when) is not None)
         )
+
+    def _wants(self, stage: Stage, read: Read) -> bool:
+        """Whether the stage reads it under this recipe. Beside collected consults, questions alone may be imported."""
+        if stage.name == "restructure" and read.artifact == "import":
+            return self.recipe.import_ is not None and self.recipe.import_.consults is not None
+        return self.uses(read.artifact)
 
     def uses(self, artifact: str) -> bool:
         """Whether this recipe has the stage at all: consults may be collected, imported, or come as they are."""
@@ -194,11 +222,13 @@ class Run:
     def request(self, stage: Stage, inputs: Mapping[str, str]) -> Request:
         section = getattr(self.recipe, stage.section)
         config = section.model_dump(mode="json")
-        return Request(stage.name, config | self._files(config), inputs)
+        return Request(stage.name, config | self._files(stage, config), inputs, stage.incidental)
 
-    def _files(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Hashes of the user's own files that a section names, so that a corrected file makes its artifact stale."""
+    def _files(self, stage: Stage, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Hashes of the files that a section names, so that a corrected file makes its artifact stale."""
         hashes = {}
+        if stage.name == "restructure" and self.recipe.restructure.rewriter.kind != "none" and not config["prompt"]:
+            hashes["prompt_sha256"] = artifacts.hash_file(PROMPT)
         for name in ("consults", "questions", "prompt"):
             named = config.get(name)
             path = named.get("path") if isinstance(named, Mapping) else named
@@ -226,7 +256,11 @@ class Run:
         inputs = self.inputs(stage)
         if inputs is None:
             inputs = manifest.inputs
-        why_stale += artifacts.differences(manifest, self.request(stage, inputs))
+        section = stage.section.rstrip("_")
+        why_stale += [
+            line if line.startswith(("input ", "the file ")) else f"{section}.{line}"
+            for line in artifacts.differences(manifest, self.request(stage, inputs))
+        ]
         return Standing(stage, "stale" if why_stale else "done", tuple(why_stale), manifest)
 
     def bring(self, name: str, *, force: bool = False) -> Manifest:

@@ -462,7 +462,10 @@ def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise KormedError(f"{path}: extends: the path of one recipe was wanted, found {parent!r}")
     above = path.parent / parent
     if not above.exists():
-        raise KormedError(f"{path}: extends: {above} is not there; the path is taken from the recipe's own folder")
+        raise KormedError(
+            f"{path}: extends: {above} is not there; the path is taken from the recipe's own folder, so a copy "
+            f"elsewhere needs the way from there, for example ../recipes/{Path(parent).name}"
+        )
     return _merge(_read(above, (*seen, path.resolve())), raw)
 
 
@@ -510,7 +513,10 @@ def _problems(path: Path, error: ValidationError) -> str:
                 lines.append(f"  {key}: missing")
             case _:
                 message = detail["msg"].removeprefix("Value error, ")
-                lines.append(f"  {key}: {message} (found {str(detail['input'])[:60]!r})")
+                whole = isinstance(detail["input"], dict)  # a section, or all of the recipe: no value to show
+                lines.append(
+                    f"  {key or 'recipe'}: {message}" + ("" if whole else f" (found {str(detail['input'])[:60]!r})")
+                )
     return "\n".join([f"{path}: {len(lines)} problem{'s' * (len(lines) != 1)}", *lines])
 
 

@@ -46,7 +46,7 @@ class ExamQuestion(Record):
     def _five_choices(cls, row: object) -> object:
         """A sixth choice that nobody reads might be the right one."""
         if isinstance(row, dict) and row.get("F") not in (None, ""):
-            raise ValueError(f"five choices were wanted, A to E, and there is an F: {row['F']!r:.60}")
+            raise ValueError("five choices were wanted, A to E, and there is an F; take the row out")
         return row
 
     @property
@@ -66,6 +66,7 @@ class RawAnswer(Record):
     doctor: str = ""
     clinic: str = ""
     recommendations: int | None = None  # None: the source counts none
+    source: str = ""  # file and line of an imported answer; empty: the consult's page says it
 
 
 class RawConsult(Record):
@@ -80,6 +81,7 @@ class RawConsult(Record):
     tags: tuple[str, ...] = ()
     department: str = ""
     patient_information: str | None = None  # None: not told apart from the body, as on a web page
+    own_ids: tuple[str, ...] = ()  # of an imported consult; they may be chart numbers, so they go no further than this
 
 
 class Consult(Record):
@@ -264,9 +266,18 @@ def describe(error: ValidationError) -> str:
     problems = []
     for detail in error.errors():
         field = ".".join(map(str, detail["loc"])) or "row"
-        found = "" if detail["type"] == "missing" else f" (found {repr(detail['input'])[:60]})"
-        problems.append(f"field {field!r}: {detail['msg']}{found}")
+        found = "" if detail["type"] == "missing" else f" (found {shown(detail['input'])})"
+        problems.append(f"field {field!r}: {detail['msg'].removeprefix('Value error, ')}{found}")
     return "; ".join(problems)
+
+
+def shown(value: object) -> str:
+    """A value as an error message may show it: a text is a patient's, and messages end in logs and tickets."""
+    if isinstance(value, str) and not (len(value) <= 8 and value.isascii()):
+        return f"text of {len(value):,} characters"
+    if isinstance(value, dict | list):
+        return type(value).__name__
+    return repr(value)[:60]
 
 
 def write_jsonl(path: Path, records: Iterable[BaseModel]) -> int:

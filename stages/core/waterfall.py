@@ -22,6 +22,7 @@ class Waterfall:
     dropped: list[Dropped] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     hits: list[Hit] = field(default_factory=list)
+    dev_hits: list[Hit] = field(default_factory=list)  # reported only: dev questions are not trained on
     masks: Counter[str] = field(default_factory=Counter)  # masked personal details by type
 
     def drop(self, step: str, what: What, before: int, dropped: Sequence[Dropped]) -> set[str]:
@@ -60,11 +61,14 @@ class Waterfall:
             if hit.against == "benchmark":
                 gravest.setdefault(hit.row_id, hit)
         kinds = Counter((hit.kind, hit.dropped) for hit in gravest.values())
-        return tuple(
+        found = [
             Hits(reason=REASONS[kind], dropped=kinds[kind, True], kept=kinds[kind, False])
             for kind in KINDS
             if kinds[kind, True] or kinds[kind, False]
-        )
+        ]
+        if dev := len({hit.row_id for hit in self.dev_hits}):
+            found.append(Hits(reason="dev questions, which are not trained on", dropped=0, kept=dev))
+        return tuple(found)
 
     def rule_counts(self, rules: Iterable[str]) -> dict[str, int]:
         """Rows that each of the named rules changed or dropped."""
@@ -81,27 +85,23 @@ def masks_of(restructure: Path) -> Counter[str]:
 
 def steps_before(collect: Path | None, import_: Path | None, restructure: Path | None) -> list[FlowStep]:
     """The steps of the stages that prepare's consults come from, out of their artifacts."""
-    steps: list[FlowStep] = []
-    if restructure is None:
-        return steps
-    raw: list[str] = []
-    for name, folder in (("collect", collect), ("import", import_)):
-        if folder:
-            raw = [consult.id for consult in read_jsonl(folder / "consults.jsonl", RawConsult)]
-            steps.append(_step(name, "consults", folder, raw))
+    source = collect or import_  # beside collected consults, import_ holds questions alone
+    if restructure is None or source is None:
+        return []
+    raw = read_jsonl(source / "consults.jsonl", RawConsult)
+    reasons = _reasons(source / "dropped.jsonl", {consult.id for consult in raw})
+    more = 0 if collect else sum(len(consult.answers) - 1 for consult in raw)  # a row of the file each
+    first = FlowStep(
+        step="collect" if collect else "import",
+        what="consults",
+        before=len(raw) + more + sum(reasons.values()),
+        dropped=reasons,
+        set_aside={"one more answer to a consult": more} if more else {},
+        after=len(raw),
+    )
     made = read_jsonl(restructure / "consults.jsonl", Consult)
     reasons = _reasons(restructure / "dropped.jsonl", {consult.raw_id or consult.id for consult in made})
-    return [*steps, FlowStep(step="restructure", what="consults", before=len(raw), dropped=reasons, after=len(made))]
-
-
-def imported_questions(folder: Path, questions: int) -> FlowStep:
-    """What the import of exam questions left out."""
-    return _step("import", "exam questions", folder / "questions", [str(at) for at in range(questions)])
-
-
-def _step(name: str, what: What, folder: Path, kept: Sequence[str]) -> FlowStep:
-    reasons = _reasons(folder / "dropped.jsonl", set(kept))
-    return FlowStep(step=name, what=what, before=len(kept) + sum(reasons.values()), dropped=reasons, after=len(kept))
+    return [first, FlowStep(step="restructure", what="consults", before=len(raw), dropped=reasons, after=len(made))]
 
 
 def _reasons(path: Path, kept: Set[str]) -> dict[str, int]:
@@ -109,7 +109,5 @@ def _reasons(path: Path, kept: Set[str]) -> dict[str, int]:
 
     A dropped answer (`<consult>/<number>`) of a consult that was kept is no dropped consult.
     """
-    if not path.exists():
-        return {}
     gone = [row for row in read_jsonl(path, Dropped) if row.id.rpartition("/")[0] not in kept]
     return dict(Counter(row.reason.partition(":")[0] for row in gone))

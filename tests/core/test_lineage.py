@@ -124,3 +124,20 @@ def test_an_exam_question_names_its_place_in_the_benchmark(run: Path) -> None:
 def test_an_unknown_id_names_those_near_it(run: Path) -> None:
     with pytest.raises(KormedError, match="near it: .*hidoc-C1"):
         trace.trace("hidoc-C11", None, run.parent)
+
+
+def test_rows_made_of_an_earlier_import_are_not_told_as_if_they_were_of_this_one(run: Path) -> None:
+    assert "another" not in trace.trace("hidoc-C1", [run])
+    manifest = json.loads((run / "prepare" / MANIFEST).read_text(encoding="utf-8"))
+    manifest["inputs"] = {"restructure": "an earlier content"}
+    (run / "prepare" / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    assert "prepare was made of another restructure than the one there now" in trace.trace("hidoc-C1", [run])
+
+
+def test_a_users_own_id_leads_to_the_row(tmp_path: Path) -> None:
+    run = tmp_path / "models" / "mine"
+    write(run, "import/consults.jsonl", RAW | {"id": "consult-1", "own_ids": ["20231234", "7"]})
+    write(run, "restructure/consults.jsonl", MADE | {"id": "consult-1", "raw_id": "consult-1"})
+    for artifact in ("import", "restructure"):
+        finish(run, artifact)
+    assert places(run, "7") == ["import/consults.jsonl:1", "restructure/consults.jsonl:1"]

@@ -155,6 +155,48 @@ def test_a_stage_gets_what_its_recipe_has_and_nothing_else(kitchen: Kitchen) -> 
     assert (kitchen.models / "restructure" / "made.txt").read_text(encoding="utf-8").endswith("['collect']")
 
 
+def test_how_it_came_about_makes_nothing_stale_and_what_it_is_does(kitchen: Kitchen) -> None:
+    kitchen.run(*COLLECTING).bring("collect")
+    kitchen.ran()
+    polite = (*COLLECTING, "collect.delay_seconds=9", "collect.contact=you@example.org", "collect.retries=1")
+    kitchen.run(*polite).bring("collect")
+    assert kitchen.ran() == []
+    assert "collect.pages: made with 1, asked for 2" in refusal(kitchen.run(*polite, "collect.pages=2"), "collect")
+
+
+def test_a_stopped_crawl_goes_on_with_more_patience(kitchen: Kitchen) -> None:
+    kitchen.fake("collect", failing=True)
+    with pytest.raises(KeyboardInterrupt):
+        kitchen.run(*COLLECTING).bring("collect")
+    kitchen.fake("collect")
+    kitchen.run(*COLLECTING, "collect.delay_seconds=9").bring("collect")
+    assert not (kitchen.models / PREVIOUS).exists()
+
+
+def test_an_edited_prompt_makes_the_rewrites_stale(kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
+    kitchen.run(*COLLECTING).bring("collect")
+    kitchen.run(*COLLECTING).bring("restructure")
+    edited = kitchen.folder / "prompt.md"
+    edited.write_text("anders", encoding="utf-8")
+    monkeypatch.setattr(pipeline, "PROMPT", edited)
+    assert kitchen.run(*COLLECTING).standing("restructure").state == "stale"
+    assert (
+        kitchen.run(*COLLECTING, "restructure.rewriter.kind=none")
+        .request(STAGES["restructure"], {})
+        .config.keys()
+        .isdisjoint({"prompt_sha256"})
+    )
+
+
+def test_questions_imported_beside_collected_consults_do_not_make_their_rewrites_stale(kitchen: Kitchen) -> None:
+    kitchen.run(*COLLECTING).bring("collect")
+    kitchen.run(*COLLECTING).bring("restructure")
+    both = kitchen.run(*COLLECTING, "import.questions.path=mine.csv")
+    both.bring("import")
+    assert both.standing("restructure").state == "done"
+    assert both.standing("prepare").state == "missing"
+
+
 # The same request
 
 

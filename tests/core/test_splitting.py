@@ -1,6 +1,7 @@
 """splitting: what is alike stays together, and a question that several doctors answered is asked once."""
 
 import random
+from itertools import chain
 
 import pytest
 
@@ -26,7 +27,7 @@ TWENTY = [consult(f"c{at:02}") for at in range(20)]
 def test_the_parts_hold_every_consult_once() -> None:
     parts, dropped = parts_of(TWENTY)
     assert [len(parts[part]) for part in ("heldout", "preference", "sft")] == [6, 7, 7]
-    assert sorted(sum(parts.values(), [])) == [row.id for row in TWENTY]
+    assert sorted(chain.from_iterable(parts.values())) == [row.id for row in TWENTY]
     assert dropped == []
 
 
@@ -48,7 +49,7 @@ def test_answers_of_several_doctors_stay_on_one_side_and_the_question_is_asked_o
     assert len(parts["heldout"]) == len(asked["heldout"])
     assert len(parts["preference"]) == len(asked["preference"])
     assert len(parts["sft"]) == 3 * len(asked["sft"])
-    assert sorted([*sum(parts.values(), []), *dropped]) == sorted(row.id for row in consults)
+    assert sorted([*chain.from_iterable(parts.values()), *dropped]) == sorted(row.id for row in consults)
 
 
 def test_with_reuse_sft_trains_on_every_answer_to_a_preference_prompt() -> None:
