@@ -1,12 +1,14 @@
 """restructure: raw consults in, consults out: de-identified, one answer chosen, rewritten by an LLM, checked.
 
-Writes `consults.jsonl` (Consult), `dropped.jsonl` (Dropped), `decisions.jsonl` (Decision: which answer, what was
-masked, what was rejected before), `masked.json` (masks by place and type) and, where a model rewrites, `rewrites.jsonl`
-(Rewrite: each rewrite beside its masked original) and `prompt.md`. Every text in them is masked. A stopped run goes on
-behind the last finished consult.
+Writes `consults.jsonl` (Consult), `dropped.jsonl` (Dropped), `decisions.jsonl` (Decision: what was tidied, which
+answer, what was masked, what was rejected before), `masked.json` (masks by place and type) and, where a model rewrites,
+`rewrites.jsonl` (Rewrite: each rewrite beside its masked original) and `prompt.md`. Every text in them is masked. A
+stopped run goes on behind the last finished consult; what it finished counts only if original, prompt and model are
+still the same.
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,12 +26,12 @@ from stages.core.records import (
     write_jsonl,
 )
 from stages.core.restructuring import Original, as_it_is, count_masks, decide, mask_consult, refused, row, select
-from stages.core.rewriters import Rewrites, rewrite_on_server
-from stages.core.rewriting import Pending, Rewrite, load_prompt
+from stages.core.rewriters import Rewrites, rewrite_on_server, server_address
+from stages.core.rewriting import Pending, Rewrite, digest, load_prompt
 
 log = logging.getLogger("kormed")
 
-PROGRESS_LINES = 20  # or so, however many consults there are
+PROGRESS_SECONDS = 5.0  # from one line to the next
 
 
 def run(
@@ -38,10 +40,12 @@ def run(
     folder, source = (collect, "hidoc") if collect is not None else (import_, "import")
     if folder is None:
         raise KormedError("restructure: neither collected nor imported consults; give the recipe collect or import")
-    originals = [mask_consult(raw) for raw in read_raw(folder / "consults.jsonl", config)]
+    prompt = ready(config)
+    raws = read_raw(folder / "consults.jsonl", config)
+    originals = [mask_consult(raw, config.max_characters, config.answer_characters[1]) for raw in raws]
     chosen, dropped = select(config, originals)
     usable = [original for original in originals if original.id in chosen]
-    rewrites = rewrite_all(config, out, usable)
+    rewrites = rewrite_all(config, prompt, out, usable)
     consults, decisions = [], []
     for original in usable:
         done = rewrites[original.id]
@@ -58,6 +62,17 @@ def run(
     write_jsonl(out / "decisions.jsonl", decisions)
     write_json(out / "masked.json", masks)
     return metrics(consults, dropped, [rewrite for rewrite in rewrites.values() if rewrite.tries], masks)
+
+
+def ready(config: Restructure) -> str:
+    """The prompt. What would stop the rewriter stops here, before minutes of masking.
+
+    Raises:
+        KormedError: a bad prompt, or a server is to rewrite and none is named.
+    """
+    if config.rewriter.kind == "server":
+        server_address()
+    return load_prompt(config.prompt)
 
 
 def read_raw(path: Path, config: Restructure) -> list[RawConsult]:
@@ -80,11 +95,10 @@ def read_raw(path: Path, config: Restructure) -> list[RawConsult]:
     return raws
 
 
-def rewrite_all(config: Restructure, out: Path, originals: Sequence[Original]) -> dict[str, Rewrite]:
+def rewrite_all(config: Restructure, prompt: str, out: Path, originals: Sequence[Original]) -> dict[str, Rewrite]:
     """A rewrite of each, by the recipe's rewriter; with `none` title, body and patient information as they are."""
     if config.rewriter.kind == "none":
         return {original.id: as_it_is(original) for original in originals}
-    prompt = load_prompt(config.prompt)
     rewrites = rewrite(config, prompt, out / "rewrites.jsonl", originals)
     write_jsonl(out / "rewrites.jsonl", rewrites.values())  # in the consults' order, whatever came first
     (out / "prompt.md").write_text(prompt, encoding="utf-8")
@@ -93,23 +107,36 @@ def rewrite_all(config: Restructure, out: Path, originals: Sequence[Original]) -
 
 def rewrite(config: Restructure, prompt: str, file: Path, originals: Sequence[Original]) -> dict[str, Rewrite]:
     """A rewrite of each; those that stand in `file` from a stopped run are kept, the others are asked for."""
-    texts = {original.id: original.text for original in originals}
-    found = {row.id: row for row in read_appended(file, Rewrite) if texts.get(row.id) == row.original}
+    model = " ".join(filter(None, (config.rewriter.kind, config.rewriter.model, config.rewriter.revision)))
+    pending = [Pending(one.id, one.text, digest(one.text, prompt, model)) for one in originals]
+    found = finished(file, pending, config.rewriter.tries)
     if found:
-        log.info("restructure: going on behind %d of %d consults", len(found), len(originals))
+        log.info("restructure: going on behind %d of %d consults", len(found), len(pending))
+    told = time.monotonic()
 
     def keep(row: Rewrite) -> None:
+        nonlocal told
         append_jsonl(file, [row])
         found[row.id] = row
-        if len(found) % max(5, len(texts) // PROGRESS_LINES) == 0 or len(found) == len(texts):
+        if time.monotonic() - told >= PROGRESS_SECONDS or len(found) == len(pending):
+            told = time.monotonic()
             failed = sum(row.question is None for row in found.values())
-            log.info("restructure: %d of %d consults, %d of them rejected", len(found), len(texts), failed)
+            log.info("restructure: %d of %d consults, %d of them rejected", len(found), len(pending), failed)
 
-    if len(found) < len(texts):
+    if len(found) < len(pending):
         rewrites = rewriter_of(config.rewriter.kind)
-        pending = [Pending(original.id, original.text) for original in originals]
         rewrites(config.rewriter, config.seed, prompt, pending, frozenset(found), keep)
     return {original.id: found[original.id] for original in originals}
+
+
+def finished(file: Path, pending: Sequence[Pending], tries: int) -> dict[str, Rewrite]:
+    """What a stopped run left of these, by id. A rejected one counts only if it had as many tries as there are now."""
+    made_of = {one.id: one.made_of for one in pending}
+    return {
+        row.id: row
+        for row in read_appended(file, Rewrite)
+        if row.made_of == made_of.get(row.id) and (row.taken or row.tries >= tries)
+    }
 
 
 def rewriter_of(kind: str) -> Rewrites:
@@ -127,7 +154,7 @@ def metrics(
     rewrites: Sequence[Rewrite],
     masks: dict[str, dict[str, dict[str, int]]],
 ) -> dict[str, float]:
-    reasons = Counter(row.reason.partition(":")[0].partition(" (")[0] for row in dropped)
+    reasons = Counter(row.reason.partition(":")[0] for row in dropped)
     for reason, count in sorted(reasons.items()):
         log.info("restructure: dropped %d: %s", count, reason)
     if not consults:

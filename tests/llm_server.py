@@ -2,8 +2,9 @@
 
 python -m tests.llm_server --port 8124      # OPENAI_BASE_URL=http://127.0.0.1:8124/v1
 
-The rewriter is a rule and no model: sentences that ask become the question, the others the patient information, word
-for word. It serves whoever wants to see the whole path without a language model; it shows nothing of a model's quality.
+The rewriter is a rule and no model: the title and the sentences that ask become the question, the others the patient
+information, word for word; where none asks, the question asks about the title. It serves whoever wants to see the whole
+path without a language model; it shows nothing of a model's quality.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from typing import Any
 
 MODEL = "rule-based"
 CONSULT = re.compile(r"<상담>\n(.*?)\n</상담>", re.DOTALL)
-ASKS = re.compile(r"\?|까요|나요|[는은을한]가요|인지요|궁금|알려|될까|되나")
+GREETS = re.compile(r"^(?:안녕하세요|감사합니다|고맙습니다|수고하세요|(?:빠른 )?(?:답변|상담|도움) 부탁\S*)[.!?~ ]*$")
+ASKS = re.compile(r"\?|까요|(?<=[가-힣])나요|[는은을한]가요|인지|는지|궁금|알려|알고 싶|될까|되나|부탁")
 
 SLOW_SECONDS = 2.0  # what `slow` takes; a test's client gives up before
 
@@ -91,11 +93,24 @@ def llm_server(
 
 
 def rewrite(consult: str) -> dict[str, str]:
-    """Sentences that ask, and the others; the last sentence asks where none does."""
-    sentences = [part.strip() for part in re.split(r"(?<=[.?!])\s+|\n+", consult) if part.strip()]
-    asking = [sentence for sentence in sentences if ASKS.search(sentence)] or sentences[-1:]
+    """The title and what asks, and the other sentences but greetings. Where none asks, the title is asked about, or the
+    first sentence where there is no title.
+    """
+    title, _, body = consult.partition("\n\n") if "\n\n" in consult else ("", "", consult)
+    parts = [title, *re.split(r"(?<=[.?!])\s+|\n+", body)]
+    sentences = [part.strip() for part in parts if part.strip() and not GREETS.match(part.strip())] or [consult.strip()]
+    asking = [sentence for sentence in sentences if ASKS.search(sentence)]
+    if not asking:
+        asking = [f"'{sentences[0].rstrip(' .!~')}'에 대해 알고 싶습니다."]
+        sentences = sentences[1:]
+    elif title == sentences[0] and title not in asking:
+        asking.insert(0, title)
     telling = [sentence for sentence in sentences if sentence not in asking]
-    return {"question": " ".join(asking), "patient_information": " ".join(telling)}
+    return {"question": " ".join(map(ended, asking)), "patient_information": " ".join(telling)}
+
+
+def ended(sentence: str) -> str:
+    return sentence if sentence[-1] in ".?!~" else f"{sentence}."
 
 
 def _handler(server: LlmServer) -> type[BaseHTTPRequestHandler]:

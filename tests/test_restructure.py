@@ -65,14 +65,14 @@ def test_each_consult_becomes_a_row_or_has_a_reason(tmp_path: Path, point: Point
         ("C0000", "C0000", "hidoc"),
         ("C0001", "C0001", "hidoc"),
     ]
-    assert consults[0].question == "술을 끊으면 나을까요?"
-    assert consults[0].patient_information == "간수치가 높아요 20세 남자입니다. 검사에서 AST 100 나왔어요."
+    assert consults[0].question == "간수치가 높아요. 술을 끊으면 나을까요?"
+    assert consults[0].patient_information == "20세 남자입니다. 검사에서 AST 100 나왔어요."
     assert consults[0].answer == ADVICE
     dropped = {row.id: row for row in read_jsonl(tmp_path / "out" / "dropped.jsonl", Dropped)}
     assert {id: row.reason for id, row in dropped.items()} == {
-        "C0002": "rewrite rejected 2 times: missing: 102, AST, AST 102",
-        "C0003": "no usable answer (there is none)",
-        "C0004": "no usable answer (answer 1: 2 characters, 40 to 4,000 are wanted)",
+        "C0002": "every rewrite was rejected: 2 tries, the last: missing: 102, AST, AST 102",
+        "C0003": "no usable answer: there is none",
+        "C0004": "no usable answer: answer 1: 2 characters, 40 to 4,000 are wanted",
         "C0005": "too long: 9,010 characters, at most 8,000 are wanted",
     }
     assert (
@@ -86,6 +86,30 @@ def test_each_consult_becomes_a_row_or_has_a_reason(tmp_path: Path, point: Point
         "rejected": 1,
         "masks": 0,
     }
+
+
+def test_markup_of_a_web_page_costs_no_row_and_the_tidying_is_written_down(tmp_path: Path, point: Point) -> None:
+    body = '<p>20세&nbsp;남자입니다.<br><b>AST 100</b> 나왔어요.</p><img src="http://a.example/b.png">술을 끊을까요?'
+    answers = [{"id": "1", "text": f"<p>{ADVICE}</p>", "source": "own.csv:3"}, {"id": "2", "text": "<b>네.</b>"}]
+    with llm_server() as server:
+        point(server)
+        run(tmp_path, [raw(0, body=body, answers=answers)])
+    (consult,) = read_jsonl(tmp_path / "out" / "consults.jsonl", Consult)
+    assert (consult.question, consult.answer) == ("간수치가 높아요. 술을 끊을까요?", ADVICE)
+    assert consult.patient_information == "20세 남자입니다. AST 100 나왔어요."
+    tidied, chosen, _ = read_jsonl(tmp_path / "out" / "decisions.jsonl", Decision)
+    assert (tidied.rule, tidied.detail, tidied.before) == ("tidied", "body, answer 1", None)
+    assert chosen.detail.startswith("answer 1 (own.csv:3) of 2")
+
+
+def test_a_consult_that_asks_nothing_in_so_many_words_still_becomes_a_question(tmp_path: Path, point: Point) -> None:
+    body = "20세 남자입니다. AST 100 나왔어요. 인터넷에는 말이 다 달라서 헷갈립니다. 감사합니다."
+    with llm_server() as server:
+        point(server)
+        metrics = run(tmp_path, [raw(0, body=body)])
+    (consult,) = read_jsonl(tmp_path / "out" / "consults.jsonl", Consult)
+    assert consult.question == "'간수치가 높아요'에 대해 알고 싶습니다."
+    assert metrics["rewritten_first_try"] == 1
 
 
 def test_every_decision_on_the_way_is_written_down(tmp_path: Path, point: Point) -> None:
@@ -147,7 +171,7 @@ def test_with_each_every_usable_answer_is_a_row_and_the_question_is_asked_once(t
 
 def test_a_source_that_counts_no_recommendations_cannot_be_asked_for_the_most_recommended(tmp_path: Path) -> None:
     with pytest.raises(KormedError, match="set it to longest_in_bounds or each"):
-        run(tmp_path, [raw(0)], answers="most_recommended")
+        run(tmp_path, [raw(0)], answers="most_recommended", rewriter={"kind": "none"})
 
 
 def test_a_consult_without_counts_is_dropped_where_others_have_some(tmp_path: Path, point: Point) -> None:
@@ -192,7 +216,7 @@ def test_the_recipes_own_prompt_is_used_and_kept(tmp_path: Path, point: Point) -
 )
 def test_a_source_that_cannot_be_used_is_an_error(tmp_path: Path, raws: list[RawConsult], message: str) -> None:
     with pytest.raises(KormedError, match=message):
-        run(tmp_path, raws)
+        run(tmp_path, raws, rewriter={"kind": "none"})
 
 
 def test_when_the_server_fails_the_same_command_goes_on_and_no_row_is_dropped(tmp_path: Path, point: Point) -> None:
@@ -263,6 +287,57 @@ def test_a_finished_rewrite_of_another_text_is_not_kept(tmp_path: Path, point: P
     assert len(server.asked) == 3
 
 
+def test_a_finished_rewrite_with_another_prompt_or_by_another_model_is_not_kept(tmp_path: Path, point: Point) -> None:
+    prompt = tmp_path / "mine.md"
+    prompt.write_text(f"짧게 나누세요.\n<상담>\n{CONSULT}\n</상담>\n{PROBLEMS}", encoding="utf-8")
+    with llm_server() as server:
+        point(server)
+        for changes in ({}, {"prompt": prompt}, {"rewriter": SERVER.model_copy(update={"model": "other"})}, {}):
+            run(tmp_path, [raw(0)], **changes)
+    assert len(server.asked) == 4
+
+
+def test_other_tries_and_more_requests_at_once_throw_no_finished_rewrite_away(tmp_path: Path, point: Point) -> None:
+    with llm_server({"AST 102": ["not_json", "not_json"]}) as server:
+        point(server)
+        run(tmp_path, [raw(0), raw(1), raw(2)])
+        more = {"tries": 3, "in_flight": 5, "batch_size": 1, "timeout_seconds": 4}
+        metrics = run(tmp_path, [raw(0), raw(1), raw(2)], rewriter=SERVER.model_copy(update=more))
+    assert len(server.asked) == 1 + 1 + 2 + 1  # the one that was rejected is asked again, now that it has a third try
+    assert metrics["consults"] == 3
+    assert len(read_jsonl(tmp_path / "out" / "rewrites.jsonl", Rewrite)) == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "changes", "message"),
+    [
+        ("", {}, "OPENAI_BASE_URL is not set"),
+        ("http://127.0.0.1:9/v1", {"prompt": Path("gone.md")}, "gone.md: a prompt"),
+    ],
+)
+def test_what_would_stop_the_rewriter_stops_before_the_consults_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, changes: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(KormedError, match=message):
+        run(tmp_path, [], **changes)  # no consults: that would be the next thing to be said
+
+
+def test_progress_is_told_by_time_and_at_the_end(
+    tmp_path: Path, point: Point, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO", "kormed")
+    with llm_server() as server:
+        point(server)
+        run(tmp_path, [raw(at) for at in range(12)])
+        assert [line for line in caplog.messages if "rejected" in line] == [
+            "restructure: 12 of 12 consults, 0 of them rejected"
+        ]
+        monkeypatch.setattr(restructure, "PROGRESS_SECONDS", 0.0)
+        run(tmp_path, [raw(at) for at in range(12)], out="again")
+    assert "restructure: 3 of 12 consults, 0 of them rejected" in caplog.messages
+
+
 def test_a_local_model_that_cannot_rewrite_leaves_every_row_with_its_reasons(tmp_path: Path, tiny_base: Path) -> None:
     prompt = tmp_path / "short.md"
     prompt.write_text(f"{CONSULT}\n{PROBLEMS}", encoding="utf-8")
@@ -270,5 +345,5 @@ def test_a_local_model_that_cannot_rewrite_leaves_every_row_with_its_reasons(tmp
     metrics = run(tmp_path, [raw(at) for at in range(3)], rewriter=rewriter, prompt=prompt)
     assert (metrics["consults"], metrics["dropped"], metrics["rejected"], metrics["retried"]) == (0, 3, 3, 3)
     for row in read_jsonl(tmp_path / "out" / "dropped.jsonl", Dropped):
-        assert row.reason.startswith("rewrite rejected 2 times: ")
+        assert row.reason.startswith("every rewrite was rejected: 2 tries, the last: ")
         assert "세 남자입니다" in row.text

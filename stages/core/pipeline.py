@@ -80,7 +80,7 @@ PIPELINE = (
         (Read("collect"), Read("import", ("consults.jsonl",))),
         "consults",
         asked=True,
-        incidental=("rewriter.in_flight", "rewriter.timeout_seconds"),
+        incidental=("rewriter.batch_size", "rewriter.in_flight", "rewriter.timeout_seconds"),
     ),
     Stage("prepare", "stages.prepare", "prepare", (Read("collect"), Read("import"), Read("restructure")), "rows"),
     Stage("sft", "stages.sft", "sft", (Read("prepare", ("train.jsonl",)),), "loss"),

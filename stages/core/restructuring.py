@@ -1,4 +1,7 @@
-"""Raw consults to consults, without the model: personal data masked, an answer chosen, what became of each row."""
+"""Raw consults to consults, without the model: tidied, personal data masked, an answer chosen, what became of each row.
+
+A reason to drop a row is a fixed phrase, mostly followed by ": " and what is told of this row alone.
+"""
 
 import re
 from collections import Counter
@@ -8,74 +11,124 @@ from typing import Literal
 
 from stages.core.deidentification import deidentify
 from stages.core.folding import MARKS
+from stages.core.quality import tidy
 from stages.core.recipe import Restructure
 from stages.core.records import Consult, Decision, Dropped, RawConsult
-from stages.core.rewriting import Rewrite, Rewritten, control_token
+from stages.core.rewriting import Rewrite, Rewritten
 
 Rule = Literal["longest_in_bounds", "most_recommended", "each"]
 
+MARGIN = 200  # characters that are read behind a cut and thrown away: no personal detail is longer
 TITLES = ("전문의", "원장", "의사", "교수", "선생님", "한의사", "치과의사", "약사", "님")
 
 
 @dataclass(frozen=True)
 class OriginalAnswer:
     number: int  # its place on the page, from 1
-    text: str
+    text: str  # only its beginning, where it is too long to be chosen
     recommendations: int | None
+    characters: int  # before anything was masked or cut
+    source: str = ""  # file and line of an imported one
 
 
 @dataclass(frozen=True)
 class Original:
-    """A raw consult with its personal data masked: everything that is written, asked or sent is made of this."""
+    """A raw consult with its personal data masked: everything that is written, asked or sent is made of this.
+
+    Of one that is too long to go on only the beginning is here, as `body`.
+    """
 
     id: str
     title: str
     body: str
     patient_information: str
     answers: tuple[OriginalAnswer, ...]
+    characters: int  # of what the patient wrote, before anything was masked or cut
     masks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # how many, by place and type
+    tidied: tuple[str, ...] = ()  # places that had markup or the like: `body`, `answer 2`
 
     @property
     def question(self) -> str:
-        """Title and body; the body alone where the title is only its beginning."""
-        opening = _letters(self.title).rstrip(".…")
-        parts = [self.body] if _letters(self.body).startswith(opening) else [self.title, self.body]
-        return "\n\n".join(part for part in parts if part)
+        return join_question(self.title, self.body)
 
     @property
     def text(self) -> str:
         """All that the patient wrote."""
-        return "\n\n".join(part for part in (self.question, self.patient_information) if part)
+        return join_parts(self.question, self.patient_information)
+
+
+def join_parts(*parts: str) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+def join_question(title: str, body: str) -> str:
+    """Title and body; the body alone where the title is only its beginning."""
+    opening = _letters(title).rstrip(".…")
+    return body if _letters(body).startswith(opening) else join_parts(title, body)
 
 
 def _letters(text: str) -> str:
     return "".join(text.split())
 
 
-def mask_consult(raw: RawConsult) -> Original:
-    """The consult without personal data. Doctors and clinics of its page are known; a name found once is known too."""
-    clinics = sorted({answer.clinic.strip() for answer in raw.answers}, key=len, reverse=True)
-    doctors = {doctor_name(answer.doctor) for answer in raw.answers} - {""}
-    texts = [raw.title, raw.body, raw.patient_information or "", *(answer.text for answer in raw.answers)]
-    known = doctors | {name for text in texts for name in full_names(text)}
+def mask_consult(raw: RawConsult, max_characters: int, max_answer_characters: int) -> Original:
+    """The consult tidied and without personal data, which is not looked for behind the beginning of what is too long.
+
+    Doctors and clinics of its page are known; a name found once is known too.
+    """
+    consult, tidied = tidy_consult(raw)
+    clinics = sorted({answer.clinic for answer in consult.answers}, key=len, reverse=True)
+    doctors = {doctor_name(answer.doctor) for answer in consult.answers} - {""}
+    texts = {"title": consult.title, "body": consult.body, "patient_information": consult.patient_information or ""}
+    whole = join_parts(join_question(consult.title, consult.body), texts["patient_information"])
+    answers = consult.answers
+    if len(whole) > max_characters:
+        texts, answers = {"title": "", "body": whole, "patient_information": ""}, ()
+    known = doctors | {name for text in texts.values() for name in full_names(text[: max_characters + MARGIN])}
+    known |= {name for answer in answers for name in full_names(answer.text[: max_answer_characters + MARGIN])}
     masks: dict[str, Counter[str]] = {}
 
-    def masked(place: str, text: str) -> str:
-        found, counts = mask(text.strip(), known, clinics)
+    def masked(place: str, text: str, at_most: int) -> str:
+        found, counts = mask_beginning(text, at_most, known, clinics)
         masks.setdefault(place, Counter()).update(counts)
         return found
 
     return Original(
-        id=raw.id,
-        title=masked("title", raw.title),
-        body=masked("body", raw.body),
-        patient_information=masked("patient_information", raw.patient_information or ""),
+        id=consult.id,
+        title=masked("title", texts["title"], max_characters),
+        body=masked("body", texts["body"], max_characters),
+        patient_information=masked("patient_information", texts["patient_information"], max_characters),
         answers=tuple(
-            OriginalAnswer(number, masked("answers", answer.text), answer.recommendations)
-            for number, answer in enumerate(raw.answers, start=1)
+            OriginalAnswer(
+                number,
+                masked("answers", answer.text, max_answer_characters),
+                answer.recommendations,
+                len(answer.text),
+                answer.source,
+            )
+            for number, answer in enumerate(answers, start=1)
         ),
+        characters=len(whole),
         masks=masks,
+        tidied=tidied,
     )
+
+
+def tidy_consult(raw: RawConsult) -> tuple[RawConsult, tuple[str, ...]]:
+    """The consult without markup (and with it Gemma's control tokens), control characters and stray white space; and
+    the places that had some, `body` or `answer 2`.
+    """
+    fields = ("title", "body", "patient_information")
+    texts = {field: text for field in fields if (text := getattr(raw, field)) is not None}
+    tidied = {field: tidy(text) for field, text in texts.items()}
+    answers = tuple(
+        answer.model_copy(update={field: tidy(getattr(answer, field)) for field in ("text", "doctor", "clinic")})
+        for answer in raw.answers
+    )
+    places = [field for field in texts if tidied[field] != texts[field].strip()]
+    for number, (before, after) in enumerate(zip(raw.answers, answers, strict=True), start=1):
+        places += [f"answer {number}"] * (after.text != before.text.strip())
+    return raw.model_copy(update={**tidied, "answers": answers}), tuple(places)
 
 
 def doctor_name(doctor: str) -> str:
@@ -104,14 +157,21 @@ def mask(text: str, names: Collection[str], clinics: Iterable[str]) -> tuple[str
     return masked.text, +counts
 
 
+def mask_beginning(text: str, at_most: int, names: Collection[str], clinics: Iterable[str]) -> tuple[str, Counter[str]]:
+    """`mask`; of a text longer than `at_most` only so many characters. A detail that the cut halves is not among them:
+    it would not be known any more.
+    """
+    found, counts = mask(text[: at_most + MARGIN], names, clinics)
+    kept = found if len(text) <= at_most else found[: min(at_most, max(0, len(found) - MARGIN))]
+    return kept, counts
+
+
 def unusable(original: Original, max_characters: int) -> str | None:
     """Why a consult cannot become a row, whatever its answers; None where it can."""
     if not original.question:
         return "empty: neither title nor body"
-    if len(original.text) > max_characters:
-        return f"too long: {len(original.text):,} characters, at most {max_characters:,} are wanted"
-    if token := control_token(original.text):
-        return f"control token: {token} stands in it"
+    if original.characters > max_characters:
+        return f"too long: {original.characters:,} characters, at most {max_characters:,} are wanted"
     return None
 
 
@@ -130,28 +190,30 @@ def choose(
     speaks_against = {answer.number: unfit(answer, rule, bounds) for answer in answers}
     left_out = [(answer, reason) for answer in answers if (reason := speaks_against[answer.number])]
     usable = [answer for answer in answers if not speaks_against[answer.number]]
-    of = f"of {len(answers)}, {len(usable)} usable"
+
+    def taken(answer: OriginalAnswer, why: str) -> Chosen:
+        place = f" ({answer.source})" if answer.source else ""
+        return Chosen(answer, f"answer {answer.number}{place} of {len(answers)}, {len(usable)} usable: {why}")
+
     if rule == "each":
-        return [Chosen(answer, f"answer {answer.number} {of}: each its own row") for answer in usable], left_out
+        return [taken(answer, "each its own row") for answer in usable], left_out
     if not usable:
         return [], left_out
     if rule == "longest_in_bounds":
-        best = max(usable, key=lambda answer: len(answer.text))
-        why = f"longest within {bounds[0]:,}-{bounds[1]:,} characters ({len(best.text):,})"
+        best = max(usable, key=lambda answer: answer.characters)
+        why = f"longest within {bounds[0]:,}-{bounds[1]:,} characters ({best.characters:,})"
     else:
-        best = max(usable, key=lambda answer: (answer.recommendations or 0, len(answer.text)))
+        best = max(usable, key=lambda answer: (answer.recommendations or 0, answer.characters))
         why = f"most recommended ({best.recommendations})"
-    return [Chosen(best, f"answer {best.number} {of}: {why}")], left_out
+    return [taken(best, why)], left_out
 
 
 def unfit(answer: OriginalAnswer, rule: Rule, bounds: tuple[int, int]) -> str | None:
     """What speaks against an answer; None where nothing does."""
     if not answer.text:
         return "empty"
-    if not bounds[0] <= len(answer.text) <= bounds[1]:
-        return f"{len(answer.text):,} characters, {bounds[0]:,} to {bounds[1]:,} are wanted"
-    if token := control_token(answer.text):
-        return f"{token} stands in it"
+    if not bounds[0] <= answer.characters <= bounds[1]:
+        return f"{answer.characters:,} characters, {bounds[0]:,} to {bounds[1]:,} are wanted"
     if rule == "most_recommended" and answer.recommendations is None:
         return "no recommendations counted"
     return None
@@ -159,7 +221,7 @@ def unfit(answer: OriginalAnswer, rule: Rule, bounds: tuple[int, int]) -> str | 
 
 def no_answer(left_out: Iterable[tuple[OriginalAnswer, str]]) -> str:
     found = "; ".join(f"answer {answer.number}: {reason}" for answer, reason in left_out)
-    return f"no usable answer ({found or 'there is none'})"
+    return f"no usable answer: {found or 'there is none'}"
 
 
 def select(config: Restructure, originals: Iterable[Original]) -> tuple[dict[str, list[Chosen]], list[Dropped]]:
@@ -190,11 +252,13 @@ def as_it_is(original: Original) -> Rewrite:
         tries=0,
         rejections=(),
         masks={},
+        made_of="",
     )
 
 
 def refused(done: Rewrite) -> Dropped:
-    reason = f"rewrite rejected {done.tries} times: {done.rejections[-1].reason}"
+    tries = f"{done.tries} tries" if done.tries > 1 else "1 try"
+    reason = f"every rewrite was rejected: {tries}, the last: {done.rejections[-1].reason}"
     return Dropped(id=done.id, reason=reason, text=done.original)
 
 
@@ -212,7 +276,11 @@ def row(own_row: bool, original: Original, chosen: Chosen, taken: Rewritten, sou
 
 def decide(id: str, original: Original, chosen: Chosen, done: Rewrite) -> list[Decision]:
     """What happened to a consult on its way, for `kormed trace`."""
-    decisions = [Decision(id=id, rule="answer chosen", detail=chosen.why)]
+    own = f"answer {chosen.answer.number}"
+    tidied = [place for place in original.tidied if place == own or not place.startswith("answer ")]
+    # without what stood there before: it is not masked
+    decisions = [Decision(id=id, rule="tidied", detail=", ".join(tidied))] if tidied else []
+    decisions.append(Decision(id=id, rule="answer chosen", detail=chosen.why))
     counts = sum((Counter(masks) for masks in original.masks.values()), Counter(done.masks))
     if counts:
         told = ", ".join(f"{mark} {count}" for mark, count in sorted(counts.items()))

@@ -42,6 +42,26 @@ def temperature_of(config: Rewriter, pending: Pending) -> float:
     return config.retry_temperature if pending.tried else config.temperature
 
 
+def server_address() -> str:
+    """Where OPENAI_BASE_URL points to, without a password, as messages and logs have it.
+
+    Raises:
+        KormedError: it is not set, or no address of a server.
+    """
+    base_url = os.environ.get("OPENAI_BASE_URL", "").strip()
+    if not base_url:
+        raise KormedError(
+            "restructure.rewriter.kind is server, and OPENAI_BASE_URL is not set; without it the client would send "
+            "patients' texts to a company's server. Set it to yours, for example http://127.0.0.1:8000/v1, and "
+            "OPENAI_API_KEY if it wants a key"
+        )
+    parts = urlsplit(base_url)
+    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise KormedError(f"OPENAI_BASE_URL: http(s)://host:port/v1 was wanted, found {place!r}")
+    return place
+
+
 def rewrite_on_server(
     config: Rewriter, seed: int, prompt: str, consults: Sequence[Pending], done: Collection[str], keep: Keep
 ) -> None:
@@ -77,22 +97,13 @@ class Server:
 
     def __init__(self, config: Rewriter, seed: int, prompt: str) -> None:
         self.config, self.seed, self.prompt = config, seed, prompt
-        base_url = os.environ.get("OPENAI_BASE_URL", "").strip()
-        if not base_url:
-            raise KormedError(
-                "restructure.rewriter.kind is server, and OPENAI_BASE_URL is not set; without it the client would send "
-                "patients' texts to a company's server. Set it to yours, for example http://127.0.0.1:8000/v1, and "
-                "OPENAI_API_KEY if it wants a key"
-            )
-        parts = urlsplit(base_url)
-        self.place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"  # a password stays out of logs
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise KormedError(f"OPENAI_BASE_URL: http(s)://host:port/v1 was wanted, found {self.place!r}")
-        away = "" if parts.hostname in LOOPBACK else "; the masked texts leave this machine"
-        log.info("restructure: %s on %s rewrites%s", config.model, self.place, away)
+        place = server_address()
+        away = "" if urlsplit(place).hostname in LOOPBACK else "; the masked texts leave this machine"
+        log.info("restructure: %s on %s rewrites%s", config.model, place, away)
+        self.place = f"{place} (OPENAI_BASE_URL)"
         self.takes_schema = True
         self.client = openai.AsyncOpenAI(
-            base_url=base_url,
+            base_url=os.environ["OPENAI_BASE_URL"].strip(),
             api_key=os.environ.get("OPENAI_API_KEY") or "none",  # the client insists on one
             timeout=config.timeout_seconds,
             max_retries=RETRIES,
@@ -133,7 +144,7 @@ class Server:
             completion = await self._post(pending, openai.omit)  # raises what else is wrong
             if self.takes_schema:
                 self.takes_schema = False
-                log.info("restructure: %s takes no JSON schema (%s); asked without one", self.place, told(error))
+                log.info("restructure: the server takes no JSON schema (%s); asked without one", told(error))
             return completion
 
     async def _post(self, pending: Pending, response_format: Any) -> object:
@@ -155,13 +166,15 @@ class Server:
                 raise KormedError(f"{self.place}: {why}, {RETRIES + 1} times in a row; {kept}") from None
             case openai.APIConnectionError():
                 why = str(error.__cause__ or error)
-                raise KormedError(f"{self.place}: no connection, or it was cut ({why}); {kept}") from None
+                raise KormedError(
+                    f"{self.place}: no connection, or it was cut ({why}); is the server running? {kept}"
+                ) from None
             case openai.AuthenticationError() | openai.PermissionDeniedError():
                 raise KormedError(f"{self.place}: refuses the key (OPENAI_API_KEY): {told(error)}; {kept}") from None
             case openai.NotFoundError():
                 raise KormedError(
                     f"{self.place}: no model {self.config.model!r} (restructure.rewriter.model), or no chat "
-                    f"completions there (OPENAI_BASE_URL, which mostly ends in /v1): {told(error)}; {kept}"
+                    f"completions there (the address mostly ends in /v1): {told(error)}; {kept}"
                 ) from None
             case openai.BadRequestError() | openai.UnprocessableEntityError() if OWN_FAULT.search(told(error)):
                 return Reply("", problem=f"the server refuses this consult: {told(error)}")

@@ -1,10 +1,12 @@
 """A consult and a language model: what it is asked, what is taken of what it says, and what it is told otherwise.
 
-A rewrite is taken only if it is the JSON that was asked for, in Korean, no longer than it may be, with everything in it
-that the original says (`fidelity`) and nothing besides. Otherwise the model is asked again and told what was wrong.
+A rewrite is taken only if it is the JSON that was asked for, with a question that asks something in Korean, no longer
+than it may be, with everything in it that the original says (`fidelity`) and nothing besides. Otherwise the model is
+asked again and told what was wrong.
 """
 
 import functools
+import hashlib
 import json
 import re
 import unicodedata
@@ -26,7 +28,23 @@ CONSULT, PROBLEMS = "{{consult}}", "{{problems}}"
 
 LONGEST = 1.5  # a rewrite of more characters than so many times the original's is no clearer than the original
 SHORT = 200  # characters; a shorter original is taken as this long, or a bare question could not become a sentence
+SHORTEST = 8  # characters of a question; prepare drops shorter ones too (quality.question_characters)
 KOREAN = 0.5  # least share of Hangul among the question's letters; drug names and lab values are Latin
+
+# Words of courtesy, which say nothing: `안녕하세요?` has a question mark, and 답변 부탁드립니다 asks for nothing yet.
+COURTESY = re.compile(
+    r"안녕(?:하세요|하십니까|하신가요|히 ?계세요)[?!.~]*|반갑습니다"
+    r"|(?:감사|고맙)(?:합니다|드립니다|드려요|해요|습니다|하겠습니다)"
+    r"|수고[가-힣]*(?: ?(?:하세요|하십시오|많으십니다|많으세요))?"
+    r"|(?:(?:빠른|좋은|자세한|친절한|꼭) ?)?(?:답변|상담|조언|도움) ?(?:을|좀|꼭)? ?부탁[가-힣]*(?: ?드립니다)?"
+)
+_L = "".join(chr(code) for code in range(ord("갈"), ord("힣") + 1, 28))  # syllables that end in ㄹ: 될, 할, 일, …
+# What asks without a question mark. None of them: 열이 나요, 병원에 가요, 아프니까, 먼지, 인지 기능, 수술한지 3일.
+ASKS = re.compile(
+    rf"\?|[{_L}]까|까요|[습합입됩]니까|(?<=[가-힣])(?<![열땀피혼어타만])나요|[은는던인한큰픈긴된린른운]가요"
+    r"|(?:[는건닌을할될일올]|(?<=[가-힣])인)지|왜\b|어떻게|어떡|궁금|알려|싶(?:습|어요|은데)|여쭤|여쭙|여쭈|문의|질문"
+    r"|부탁|주세요|주십시오|바랍니다|바래요|원합니다|추천|모르겠"
+)
 
 
 class Rewritten(BaseModel):
@@ -58,6 +76,7 @@ class Rewrite(Record):
     tries: int
     rejections: tuple[Rejection, ...]
     masks: dict[str, int]  # by type, of what came back and could be read, over all tries
+    made_of: str  # digest of original, prompt and model: what was kept counts only for these; empty: no model was asked
 
     @property
     def taken(self) -> Rewritten | None:
@@ -80,12 +99,18 @@ class Pending:
 
     id: str
     original: str
+    made_of: str
     rejections: tuple[Rejection, ...] = ()
     masks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def tried(self) -> int:
         return len(self.rejections)
+
+
+def digest(original: str, prompt: str, model: str) -> str:
+    """What a rewrite is made of, in 16 hexadecimal digits."""
+    return hashlib.sha256("\0".join((original, prompt, model)).encode()).hexdigest()[:16]
 
 
 def load_prompt(path: Path | None) -> str:
@@ -144,6 +169,7 @@ def _finished(
         tries=pending.tried + 1,
         rejections=rejections,
         masks=dict(masks),
+        made_of=pending.made_of,
     )
 
 
@@ -203,7 +229,7 @@ def fault(original: str, rewritten: Rewritten) -> str | None:
         return "empty question"
     if token := control_token(both):
         return f"control token: {token}"
-    if problem := not_korean(original, rewritten.question, both):
+    if problem := not_korean(original, rewritten.question, both) or no_question(rewritten.question):
         return problem
     at_most = round(LONGEST * max(len(original), SHORT))
     if len(both) > at_most:
@@ -211,6 +237,16 @@ def fault(original: str, rewritten: Rewritten) -> str | None:
     lost, added = missing(original, both, known_drugs()), invented(original, both, known_drugs())
     problems = [f"missing: {', '.join(lost)}"] * bool(lost) + [f"invented: {', '.join(added)}"] * bool(added)
     return "; ".join(problems) or None
+
+
+def no_question(question: str) -> str | None:
+    """Why there is no question in it; None where there is one."""
+    if len(question) < SHORTEST:
+        return f"question too short: {len(question)} characters, at least {SHORTEST} are wanted"
+    rest = COURTESY.sub("", question)
+    if not any(c.isalpha() for c in rest):
+        return "question only greets, thanks or asks for an answer"
+    return None if ASKS.search(rest) else "question asks nothing: a sentence that asks was wanted"
 
 
 def control_token(text: str) -> str | None:

@@ -13,7 +13,8 @@ from tests.tiny_gemma import write_tiny_gemma
 
 PROMPT = f"질문을 정리하세요.\n{CONSULT}\n{PROBLEMS}"
 CONSULTS = [
-    Pending(f"c-{at}", f"{20 + at}세 남자입니다. AST {100 + at} 나왔어요. " + "술을 끊을까요? " * at) for at in range(5)
+    Pending(f"c-{at}", f"{20 + at}세 남자입니다. AST {100 + at} 나왔어요. " + "술을 끊을까요? " * at, "made")
+    for at in range(5)
 ]
 
 
@@ -62,7 +63,7 @@ def test_noise_samples_from_the_softmax_at_the_temperature() -> None:
 
 def test_a_consult_longer_than_the_model_reads_is_rejected_and_the_others_are_asked(local: Rewriter) -> None:
     model = LocalModel(local, 7, PROMPT)
-    long, short = model.answer([Pending("long", "머리가 아파요 " * 2000), CONSULTS[0]])
+    long, short = model.answer([Pending("long", "머리가 아파요 " * 2000, "made"), CONSULTS[0]])
     assert long.problem is not None and "the model takes 2036 beside its answer" in long.problem
     assert long.text == ""
     assert short.problem is None or "the model takes" not in short.problem

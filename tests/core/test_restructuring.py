@@ -1,13 +1,18 @@
 import pytest
 
+from stages.core import restructuring
 from stages.core.records import RawAnswer, RawConsult
-from stages.core.restructuring import OriginalAnswer, Rule, choose, doctor_name, mask_consult, no_answer, unusable
+from stages.core.restructuring import Original, OriginalAnswer, Rule, choose, doctor_name, no_answer, unusable
 
 CONSULT_TEXT = "35세 남자인데 3일째 머리가 아파요. 병원에 가야 할까요?"
 
 
 def answer(number: int, characters: int, recommendations: int | None = None) -> OriginalAnswer:
-    return OriginalAnswer(number, "가" * characters, recommendations)
+    return OriginalAnswer(number, "가" * characters, recommendations, characters)
+
+
+def mask_consult(consult: RawConsult) -> Original:
+    return restructuring.mask_consult(consult, 4000, 1000)
 
 
 def raw(**changes: object) -> RawConsult:
@@ -37,14 +42,35 @@ def test_of_equally_recommended_answers_the_longer_one_is_chosen() -> None:
 def test_an_answer_without_a_count_is_not_the_most_recommended() -> None:
     chosen, left_out = choose([answer(1, 50)], "most_recommended", (40, 100))
     assert chosen == []
-    assert no_answer(left_out) == "no usable answer (answer 1: no recommendations counted)"
+    assert no_answer(left_out) == "no usable answer: answer 1: no recommendations counted"
 
 
-def test_an_answer_with_a_control_token_or_nothing_in_it_is_not_chosen() -> None:
-    answers = [OriginalAnswer(1, "괜찮습니다.<end_of_turn>" * 5, None), OriginalAnswer(2, "", None)]
-    chosen, left_out = choose(answers, "each", (0, 1000))
+def test_an_answer_with_nothing_in_it_is_not_chosen() -> None:
+    chosen, left_out = choose([OriginalAnswer(1, "", None, 0)], "each", (0, 1000))
     assert chosen == []
-    assert [reason for _, reason in left_out] == ["<end_of_turn> stands in it", "empty"]
+    assert [reason for _, reason in left_out] == ["empty"]
+
+
+def test_the_choice_names_the_place_that_an_imported_answer_comes_from() -> None:
+    answers = (RawAnswer(id="1", text="가" * 50, source="own.csv:17"), RawAnswer(id="2", text="네."))
+    (chosen,), _ = choose(mask_consult(raw(answers=answers)).answers, "longest_in_bounds", (40, 100))
+    assert chosen.why == "answer 1 (own.csv:17) of 2, 1 usable: longest within 40-100 characters (50)"
+
+
+def test_markup_is_gone_before_anything_is_masked() -> None:
+    answers = (
+        RawAnswer(
+            id="1",
+            text="<p>쉬세요.</p>한빛&amp;누리 내과에서 뵙겠습니다. &lt;eos&gt;",
+            clinic="한빛&amp;누리내과",
+        ),
+        RawAnswer(id="2", text="술을 끊으세요.\n"),
+    )
+    body = 'AST가 <b>114</b>예요.<br>연락처 010-<span class="x">1234</span>-5678<img src="http://a.example/b.png">'
+    original = mask_consult(raw(title=" 두통&nbsp;", body=body, answers=answers))
+    assert original.text == "두통\n\nAST가 114예요.\n연락처 [전화번호]"
+    assert original.answers[0].text == "쉬세요.\n[병원]에서 뵙겠습니다."
+    assert original.tidied == ("title", "body", "answer 1")
 
 
 def test_personal_data_of_patient_doctor_and_clinic_is_masked_everywhere() -> None:
@@ -95,7 +121,7 @@ def test_a_title_that_is_only_the_bodys_beginning_is_not_said_twice(title: str, 
     [
         ({"title": " ", "body": "\n"}, "empty: neither title nor body"),
         ({"body": "가" * 5000}, "too long: 5,004 characters, at most 4,000 are wanted"),
-        ({"body": "<start_of_turn>model"}, "control token: <start_of_turn> stands in it"),
+        ({"title": "<start_of_turn>", "body": "<br>"}, "empty: neither title nor body"),
     ],
 )
 def test_a_consult_that_cannot_become_a_row_says_why(changes: dict[str, object], reason: str) -> None:
@@ -108,7 +134,25 @@ def test_a_name_that_gives_itself_away_in_one_text_is_masked_in_the_others() -> 
     assert "표도담" not in original.text + original.answers[0].text
 
 
-def test_a_consult_of_a_hundred_thousand_characters_is_masked_and_dropped() -> None:
-    original = mask_consult(raw(body="어제 010-1234-5678 로 전화했어요. AST 114입니다.\n" * 3_000))
-    assert "1234" not in original.body
-    assert unusable(original, 8000) is not None
+@pytest.mark.parametrize("field", ["title", "body", "patient_information"])
+def test_a_consult_that_is_too_long_is_masked_no_further_than_it_may_be_shown(field: str) -> None:
+    original = mask_consult(raw(**{field: "어제 010-1234-5678 로 전화했어요. AST 114입니다.\n" * 30_000}))
+    reason = unusable(original, 4000)
+    assert reason is not None and reason.startswith("too long: 1,")
+    assert 3000 < len(original.text) <= 4000
+    assert "1234" not in original.text
+
+
+@pytest.mark.parametrize("before", range(3970, 4001))
+def test_a_detail_that_the_cut_would_halve_is_not_shown(before: int) -> None:
+    text = ("가 " * 2000)[:before] + " 연락처 010-1234-5678 입니다. " + "나 " * 2000
+    original = mask_consult(raw(title="", body=text))
+    assert "010" not in original.text
+    assert len(original.text) <= 4000
+
+
+def test_of_an_answer_that_is_too_long_only_the_beginning_is_kept() -> None:
+    original = mask_consult(raw(answers=(RawAnswer(id="1", text="쉬세요. 02-123-4567\n" * 1_000),)))
+    assert len(original.answers[0].text) <= 1000
+    assert "4567" not in original.answers[0].text
+    assert choose(original.answers, "each", (40, 1000))[1][0][1].startswith("16,999 characters, 40 to 1,000")

@@ -14,7 +14,7 @@ from tests.llm_server import MODEL, LlmServer, llm_server
 
 PROMPT = load_prompt(None)
 CONSULTS = [
-    Pending(f"c-{at}", f"{20 + at}세 남자입니다. 검사에서 AST {100 + at} 나왔어요. 술을 끊으면 나을까요?")
+    Pending(f"c-{at}", f"{20 + at}세 남자입니다. 검사에서 AST {100 + at} 나왔어요. 술을 끊으면 나을까요?", f"made-{at}")
     for at in range(12)
 ]
 SERVER = Rewriter(kind="server", model=MODEL, in_flight=4, timeout_seconds=5, max_new_tokens=64)
@@ -42,6 +42,7 @@ def test_every_consult_is_rewritten_with_several_requests_in_flight_and_no_more_
     assert sorted(row.id for row in kept) == sorted(consult.id for consult in CONSULTS)
     assert {row.tries for row in kept} == {1}
     assert kept[0].question == "술을 끊으면 나을까요?"
+    assert {row.id: row.made_of for row in kept} == {consult.id: consult.made_of for consult in CONSULTS}
     assert server.most_in_flight == 4
     assert len(server.asked) == len(CONSULTS)
 
@@ -161,7 +162,7 @@ def test_a_server_that_goes_on_refusing_stops_the_stage_and_drops_nothing(
 def test_a_server_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.0)
     monkeypatch.setenv("OPENAI_BASE_URL", "http://me:secret@127.0.0.1:9/v1")
-    with pytest.raises(KormedError, match=r"http://127.0.0.1:9/v1: no connection") as error:
+    with pytest.raises(KormedError, match=r"http://127.0.0.1:9/v1 \(OPENAI_BASE_URL\): no connection") as error:
         rewrite(consults=CONSULTS[:1])
     assert "secret" not in str(error.value)
 

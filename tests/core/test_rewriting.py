@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from stages.core.errors import KormedError
+from stages.core.records import read_rows
 from stages.core.rewriting import (
     CONSULT,
     PROBLEMS,
@@ -15,8 +16,10 @@ from stages.core.rewriting import (
     hear,
     judge,
     load_prompt,
+    no_question,
 )
 
+DEMO = Path("recipes/demo/consults.jsonl")
 CONSULT_TEXT = "35세 남자인데 3일째 머리가 아파요. 타이레놀 500mg을 먹었는데 효과가 없어요. 병원에 가야 할까요?"
 QUESTION = "3일째 머리가 아픈데 병원에 가야 할까요?"
 INFORMATION = "35세 남자. 타이레놀 500mg을 먹었으나 효과 없음."
@@ -46,6 +49,11 @@ def test_a_rewrite_is_taken_whatever_stands_around_the_json(text: str) -> None:
         ('{"question": "왜 그런가요?", "patient_information": null}', "JSON with other fields"),
         ('{"question": "왜 그런가요?", "patient_information": "", "answer": "쉬세요"}', "JSON with other fields"),
         (said(question="  "), "empty question"),
+        (said(question="아픈가요?"), "question too short: 5 characters, at least 8 are wanted"),
+        (said(question="감사합니다. 감사합니다."), "question only greets, thanks or asks for an answer"),
+        (said(question="안녕하세요? 빠른 답변 부탁드립니다."), "question only greets, thanks or asks for an answer"),
+        (said(question="인터넷에는 말이 다 달라서 헷갈립니다."), "question asks nothing"),
+        (said(question="3일째 머리가 아프고 열이 나요."), "question asks nothing"),
         (said(question="Why does my head hurt?"), "not Korean: 0 of the question's 17 letters are Hangul"),
         (said(question="3일째 머리가 아픈데 病院에 가야 할까요?"), "letters of another script: 病 院"),
         (said(question=QUESTION + "<eos>"), "control token: <eos>"),
@@ -63,6 +71,30 @@ def test_a_rewrite_that_is_not_taken_says_why(text: str, reason: str) -> None:
     verdict, _ = judge(CONSULT_TEXT, Reply(text))
     assert isinstance(verdict, str)
     assert verdict.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "MRI를 찍어야 하는지요",
+        "병원에 가야 할까요",
+        "수술이 필요합니까.",
+        "이것은 무슨 병인가요",
+        "이 약을 먹어도 되나요",
+        "암인지 알고 싶습니다.",
+        "치료 방법을 알려 주세요.",
+        "빠른 답변 부탁드립니다. 간수치가 왜 높을까요",
+        "검사를 받는 것이 좋을지 궁금합니다.",
+    ],
+)
+def test_a_question_asks_without_a_question_mark_too(question: str) -> None:
+    assert no_question(question) is None
+
+
+def test_every_question_of_the_demo_asks_something() -> None:
+    questions = [str(row["question"]) for _, row in read_rows(DEMO)]
+    assert len(questions) == 72
+    assert [question for question in questions if no_question(question)] == []
 
 
 def test_personal_data_that_the_model_makes_up_is_masked_and_rejected() -> None:
@@ -85,7 +117,7 @@ def test_a_mark_may_vanish() -> None:
 
 def test_a_rejected_reply_is_asked_for_again_with_what_was_missing() -> None:
     prompt = f"규칙\n{CONSULT}\n{PROBLEMS}"
-    pending = Pending("c-1", CONSULT_TEXT)
+    pending = Pending("c-1", CONSULT_TEXT, "made")
     assert ask(pending, prompt).content == f"규칙\n{CONSULT_TEXT}"
     again = hear(pending, Reply(said(information="남자. 타이레놀 500mg.")), tries=2)
     assert isinstance(again, Pending)
@@ -96,7 +128,9 @@ def test_a_rejected_reply_is_asked_for_again_with_what_was_missing() -> None:
 
 
 def test_when_no_try_is_left_the_row_is_finished_without_a_rewrite() -> None:
-    done = hear(Pending("c-1", CONSULT_TEXT), Reply("연락처 010-9999-8888", problem="the model refuses"), tries=1)
+    done = hear(
+        Pending("c-1", CONSULT_TEXT, "made"), Reply("연락처 010-9999-8888", problem="the model refuses"), tries=1
+    )
     assert isinstance(done, Rewrite)
     assert (done.question, done.patient_information, done.tries) == (None, None, 1)
     assert done.rejections[0].reason == "the model refuses"
@@ -104,7 +138,7 @@ def test_when_no_try_is_left_the_row_is_finished_without_a_rewrite() -> None:
 
 
 def test_a_consult_that_looks_like_a_placeholder_is_filled_in_once() -> None:
-    text = ask(Pending("c-1", f"제 글은 {PROBLEMS} {CONSULT}"), f"{CONSULT}|{PROBLEMS}").content
+    text = ask(Pending("c-1", f"제 글은 {PROBLEMS} {CONSULT}", "made"), f"{CONSULT}|{PROBLEMS}").content
     assert text == f"제 글은 {PROBLEMS} {CONSULT}|"
 
 
