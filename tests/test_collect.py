@@ -51,8 +51,8 @@ def consults(folder: Path, out: str = "out") -> list[RawConsult]:
     return read_jsonl(folder / out / "consults.jsonl", RawConsult)
 
 
-def reasons(folder: Path, out: str = "out") -> dict[str, str]:
-    return {row.id: row.reason for row in read_jsonl(folder / out / "dropped.jsonl", Dropped)}
+def reasons(folder: Path, out: str = "out", file: str = "dropped.jsonl") -> dict[str, str]:
+    return {row.id: row.reason for row in read_jsonl(folder / out / file, Dropped)}
 
 
 def view(consult: SiteConsult) -> str:
@@ -76,7 +76,8 @@ def test_every_consult_of_the_site_is_collected_or_dropped_with_its_reason(site:
     for consult in found:
         assert consult.body == wanted[consult.id].body
         assert [answer.text for answer in consult.answers] == [one.text for one in wanted[consult.id].answers]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["consults.jsonl", "dropped.jsonl"]
+    files = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert files == ["consults.jsonl", "dropped.jsonl", "lists.jsonl"]
 
 
 def test_the_site_sees_one_request_at_a_time_and_no_page_twice(site: HidocSite, tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_a_post_that_was_gone_once_does_not_come_back_from_the_store(tmp_path: P
         collect(site, tmp_path, "refreshed", departments=("PN000",), refresh=True)
         collect(site, tmp_path, "again", departments=("PN000",))
     for out in ("refreshed", "again"):
-        assert reasons(tmp_path, out) == {"hidoc-C0000000002": "HTTP 410"}
+        assert reasons(tmp_path, out) == {"hidoc-C0000000002": "no such page: HTTP 410"}
 
 
 def test_pages_that_cannot_be_had_are_dropped_with_the_reason(tmp_path: Path) -> None:
@@ -229,8 +230,8 @@ def test_pages_that_cannot_be_had_are_dropped_with_the_reason(tmp_path: Path) ->
         url = site.url
     assert reasons(tmp_path) == {
         "hidoc-C0000000001": "robots.txt disallows it",
-        "hidoc-C0000000002": "HTTP 404",
-        "hidoc-C0000000003": "HTTP 410",
+        "hidoc-C0000000002": "no such page: HTTP 404",
+        "hidoc-C0000000003": "no such page: HTTP 410",
         "hidoc-C0000000005": f"redirected away: to {url}{view(posts[5])}",
         "hidoc-C0000000007": f"redirected away: to {url}/member/login?next={view(posts[6])}",
         "hidoc-C0000000009": "refused: HTTP 500 after 2 requests",
@@ -270,12 +271,15 @@ def test_a_disallowed_list_stops_the_crawl(site: HidocSite, tmp_path: Path) -> N
     assert site.paths() == []
 
 
-def test_a_list_page_that_fails_is_dropped_and_the_next_one_read(tmp_path: Path) -> None:
+def test_a_list_page_that_fails_is_named_apart_from_consults_and_the_next_one_read(tmp_path: Path) -> None:
     with HidocSite(plain(9), per_page=3).serve() as site:
         site.always(listed("PN000", 2), status(500))
         metrics = collect(site, tmp_path, departments=("PN000",))
-    assert (metrics["consults"], metrics["pages"]) == (6, 2)
-    assert reasons(tmp_path) == {"hidoc-list-PN000-2": "refused: HTTP 500 after 2 requests"}
+    assert (metrics["consults"], metrics["pages"], metrics["refused"]) == (6, 2, 1)
+    assert (metrics["dropped"], metrics["lists_missed"]) == (0, 1)
+    assert reasons(tmp_path) == {}
+    missed = reasons(tmp_path, file="lists.jsonl")
+    assert missed == {"hidoc-list-PN000-2": "refused: HTTP 500 after 2 requests"}
 
 
 def test_a_department_that_does_not_exist_is_named(site: HidocSite, tmp_path: Path) -> None:
@@ -349,3 +353,88 @@ def test_two_crawls_into_one_store_do_not_meet(site: HidocSite, tmp_path: Path) 
     ):
         collect(site, tmp_path)
     assert site.seen == []
+
+
+# The store alone
+
+
+def test_offline_gives_the_same_consults_once_the_site_is_gone(tmp_path: Path) -> None:
+    with HidocSite(make_consults(40), per_page=3).serve() as site:
+        online = collect(site, tmp_path)
+        index = (tmp_path / "store" / "index.jsonl").read_bytes()
+    asked = len(site.seen)
+    offline = collect(site, tmp_path, "offline", offline=True, contact=None)
+    assert len(site.seen) == asked
+    assert (tmp_path / "store" / "index.jsonl").read_bytes() == index
+    for file in ("consults.jsonl", "dropped.jsonl", "lists.jsonl"):
+        assert (tmp_path / "offline" / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
+    assert offline["from_store"] == online["fetched"] and offline["fetched"] == 0
+    assert (offline["consults"], offline["pages"]) == (online["consults"], online["pages"])
+
+
+def test_offline_reads_the_newest_copy_and_heeds_that_a_post_is_gone(tmp_path: Path) -> None:
+    posts = plain(3)
+    with HidocSite(posts).serve() as site:
+        collect(site, tmp_path, departments=("PN000",))
+        site.consults = [posts[0], replace(posts[1], title="고친 제목"), posts[2]]
+        site.always(view(posts[2]), status(410))
+        collect(site, tmp_path, "refreshed", departments=("PN000",), refresh=True)
+    collect(site, tmp_path, "offline", departments=("PN000",), offline=True)
+    assert [consult.title for consult in consults(tmp_path, "offline")] == [posts[0].title, "고친 제목"]
+    assert reasons(tmp_path, "offline") == {"hidoc-C0000000003": "no such page: HTTP 410"}
+
+
+def test_offline_names_what_is_not_in_the_store_and_reads_on(tmp_path: Path) -> None:
+    posts = plain(9)
+    with HidocSite(posts, per_page=3).serve() as site:
+        site.always(listed("PN000", 2), status(500))
+        site.always(view(posts[0]), status(500))
+        collect(site, tmp_path, departments=("PN000",))
+    metrics = collect(site, tmp_path, "offline", departments=("PD000", "PN000"), offline=True)
+    assert [consult.id[-1] for consult in consults(tmp_path, "offline")] == ["2", "3", "7", "8", "9"]
+    assert reasons(tmp_path, "offline") == {"hidoc-C0000000001": "not in the store"}
+    missed = reasons(tmp_path, "offline", "lists.jsonl")
+    assert missed == dict.fromkeys(
+        ("hidoc-list-PD000-1", "hidoc-list-PN000-2", "hidoc-list-PD000-2"), "not in the store"
+    )
+    assert (metrics["refused"], metrics["lists_missed"]) == (0, 3)
+
+
+def test_offline_without_a_store_says_so(site: HidocSite, tmp_path: Path) -> None:
+    with pytest.raises(KormedError, match=r"collect.store is .*no index.jsonl in it.*collect.offline=false"):
+        collect(site, tmp_path, offline=True)
+    assert site.seen == []
+
+
+def test_offline_and_refresh_contradict_each_other(site: HidocSite, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="offline asks nobody and refresh asks again"):
+        settings(site, tmp_path, offline=True, refresh=True)
+
+
+@pytest.mark.parametrize("place", ["store", "store/below"])
+def test_a_store_that_is_no_folder_is_named(site: HidocSite, tmp_path: Path, place: str) -> None:
+    (tmp_path / "store").write_text("a file", encoding="utf-8")
+    with pytest.raises(KormedError, match=r"collect.store is .*a folder to keep pages in was wanted"):
+        collect(site, tmp_path, store=tmp_path / place)
+    assert site.seen == []
+
+
+def test_unmasked_texts_are_their_owners_alone(site: HidocSite, tmp_path: Path) -> None:
+    collect(site, tmp_path)
+    kept = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert len(kept) > 40
+    assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
+    assert {(tmp_path / folder).stat().st_mode & 0o777 for folder in ("store", "out")} == {0o700}
+
+
+def test_a_reason_is_the_same_for_all_of_its_kind_up_to_the_colon(tmp_path: Path) -> None:
+    posts = plain(8)
+    with HidocSite(posts).serve() as site:
+        site.on(view(posts[0]), status(404))
+        site.on(view(posts[1]), status(410))
+        site.on(view(posts[2]), redirect(view(posts[3])))
+        site.on(view(posts[4]), redirect("http://elsewhere.example/"))
+        site.always(view(posts[6]), status(503))
+        collect(site, tmp_path, departments=("PN000",))
+    kinds = Counter(reason.partition(":")[0] for reason in reasons(tmp_path).values())
+    assert kinds == {"no such page": 2, "redirected away": 2, "refused": 1}

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 from stages.core import hidoc
 from stages.core.errors import KormedError
-from stages.core.fetching import DISALLOWED, Fetcher, Store, Visit
+from stages.core.fetching import DISALLOWED, Fetcher, Store, Visit, now
 from stages.core.recipe import Collect
 from stages.core.records import Dropped, RawConsult
 
 log = logging.getLogger("kormed")
 
+NOT_IN_STORE = "not in the store"
 ENOUGH_TO_JUDGE = 10  # consult pages read before the share of unreadable ones means anything
 
 
@@ -22,20 +23,21 @@ class Department:
 
     code: str
     page: int = 0  # the last one read
-    refused: int = 0  # list pages refused in a row
+    missed: int = 0  # list pages in a row that were refused or, offline, are not in the store
     seen: dict[str, set[str]] = field(default_factory=dict)  # consult numbers by the sitting that saw them
 
 
 class Crawl:
-    """What was found so far, and how much is left to do."""
+    """What was found so far, and how much is left to do. Without a `fetcher` all is read from the store."""
 
-    def __init__(self, config: Collect, store: Store, fetcher: Fetcher, sittings: set[str]) -> None:
+    def __init__(self, config: Collect, store: Store, fetcher: Fetcher | None, sittings: set[str]) -> None:
         self.config = config
         self.store = store
         self.fetcher = fetcher
         self.sittings = sittings
         self.consults: list[RawConsult] = []
-        self.dropped: list[Dropped] = []
+        self.dropped: list[Dropped] = []  # consults and answers
+        self.lists: list[Dropped] = []  # list pages that were not had; nobody knows how many consults they name
         self.counts: Counter[str] = Counter()
         self._numbers: set[str] = set()  # consults met, whatever became of them
         self._misfit = ""  # what the last unreadable page lacked
@@ -61,7 +63,7 @@ class Crawl:
         visit = self._obtain(url, anew=True, outdated_will_do=False, follows=lambda target: True)
         if visit.problem:
             return self._miss_list(department, visit)
-        department.refused = 0
+        department.missed = 0
         self.counts["pages"] += 1
         try:
             listed = hidoc.read_list(hidoc.decode(self.store.body(visit)), department.page)
@@ -82,19 +84,20 @@ class Crawl:
             if number not in self._numbers and not self.enough:
                 self._numbers.add(number)
                 self._read_consult(number, department.code)
-        if visit.sitting == self.fetcher.sitting:
+        if self.fetcher is None or visit.sitting == self.fetcher.sitting:
             self._tell(department)
         return listed.more is not False
 
     def _miss_list(self, department: Department, visit: Visit) -> bool:
-        if visit.problem == DISALLOWED or (department.page == 1 and not visit.refused):
+        may_be_passing = visit.refused or visit.problem == NOT_IN_STORE
+        if visit.problem == DISALLOWED or (department.page == 1 and not may_be_passing):
             raise KormedError(
                 f"{visit.url}: {visit.problem}, so {department.code} cannot be collected; check collect.site and "
                 f"collect.departments"
             )
-        self._drop(f"hidoc-list-{department.code}-{department.page}", visit)
-        department.refused += 1
-        if visit.refused and department.refused < 2:
+        self.lists.append(self._gone(f"hidoc-list-{department.code}-{department.page}", visit))
+        department.missed += 1
+        if may_be_passing and department.missed < 2:
             return True
         log.warning("collect: %s ends at page %d: %s", department.code, department.page, visit.problem)
         return False
@@ -108,7 +111,7 @@ class Crawl:
             follows=lambda target: hidoc.consult_number(target) == number,
         )
         if visit.problem:
-            self._drop(hidoc.consult_id(number), visit)
+            self.dropped.append(self._gone(hidoc.consult_id(number), visit))
             return
         self.counts["read"] += 1
         html = hidoc.decode(self.store.body(visit))
@@ -136,10 +139,15 @@ class Crawl:
                 f"(maintenance), collect.refresh=true asks for them again"
             )
 
-    def _drop(self, id: str, visit: Visit) -> None:
+    def _gone(self, id: str, visit: Visit) -> Dropped:
+        """A page that was not had; its reason is a fixed phrase, then a colon and what is told of this page alone."""
         self.counts["refused"] += visit.refused
-        reason = f"refused: {visit.problem} after {visit.requests} requests" if visit.refused else visit.problem or ""
-        self.dropped.append(Dropped(id=id, reason=reason, text=visit.url))
+        reason = visit.problem or ""
+        if visit.refused:
+            reason = f"refused: {visit.problem} after {visit.requests} requests"
+        elif reason.startswith("HTTP "):
+            reason = f"no such page: {reason}"
+        return Dropped(id=id, reason=reason, text=visit.url)
 
     def _obtain(self, url: str, *, anew: bool, outdated_will_do: bool, follows: Callable[[str], bool]) -> Visit:
         """The visit whose body is to be read, or which says why there is none; asks only if it must.
@@ -148,7 +156,10 @@ class Crawl:
         `outdated_will_do`: or unless the site refuses to say.
         """
         visit, kept = self.store.asked(url, self.sittings), self.store.kept(url)
-        if visit is None or visit.refused:  # otherwise this crawl has its answer
+        if self.fetcher is None:
+            nothing = Visit(url=url, status=None, fetched_at=now(), sitting="", problem=NOT_IN_STORE)
+            visit = self.store.answered(url) or nothing
+        elif visit is None or visit.refused:  # otherwise this crawl has its answer
             visit = kept if kept and not anew else self.fetcher.fetch(url, kept=kept, follows=follows)
             if visit.refused and kept and outdated_will_do:
                 log.warning("collect: %s: not refreshed, the copy of %s is read", url, kept.fetched_at[:10])

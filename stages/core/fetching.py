@@ -1,7 +1,8 @@
 """Fetching as a guest: one request at a time, as robots.txt allows, and every page kept as it came.
 
 The store outlives runs and is shared by them: `index.jsonl` has a line for each page asked for and what it answered,
-`pages/` the bodies, compressed and named by their SHA-256. Both only grow.
+`pages/` the bodies, compressed and named by their SHA-256. Both only grow. Patients' texts stand in them unmasked, so
+that none but the crawl's user may read them.
 """
 
 import gzip
@@ -35,6 +36,8 @@ MAX_WAIT_SECONDS = 600  # a server that wants us away for longer is not slept th
 MAX_BYTES = 20_000_000  # of one page
 MAX_REDIRECTS = 5  # as many as RFC 9309 (2.3.1.2) wants followed for robots.txt
 REDIRECTS = (301, 302, 303, 307, 308)
+INDEX = "index.jsonl"
+OWN_FOLDER, OWN_FILE = 0o700, 0o600  # for their owner alone
 DISALLOWED = "robots.txt disallows it"
 FORBIDDEN = (401, 403, 429)  # answers to robots.txt that are taken for a no; RFC 9309 would let us go on
 
@@ -69,10 +72,11 @@ def turned_away(status: int | None) -> bool:
 class Store:
     """Pages as they came. Its user holds the folder's lock (artifacts.lock), so there is one writer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, read: Callable[[Path, type[Visit]], list[Visit]] = read_appended) -> None:
+        """`read` brings the index: `read_whole_lines` where somebody else may be writing, and nothing is added here."""
         self.folder = folder
         self._visits: dict[str, list[Visit]] = defaultdict(list)
-        for visit in read_appended(folder / "index.jsonl", Visit):
+        for visit in read(folder / INDEX, Visit):
             self._visits[visit.url].append(visit)
 
     def asked(self, url: str, sittings: Collection[str]) -> Visit | None:
@@ -80,10 +84,15 @@ class Store:
         visit = next((visit for visit in reversed(self._visits[url]) if visit.sitting in sittings), None)
         return visit if visit and self._whole(visit) else None
 
+    def answered(self, url: str) -> Visit | None:
+        """The newest visit that was not refused, unless its body has gone since."""
+        visit = next((visit for visit in reversed(self._visits[url]) if not visit.refused), None)
+        return visit if visit and self._whole(visit) else None
+
     def kept(self, url: str) -> Visit | None:
         """The newest visit that brought a body, if that is still there and the page was not gone at a later visit."""
-        visit = next((visit for visit in reversed(self._visits[url]) if not visit.refused), None)
-        return visit if visit and visit.file and self._whole(visit) else None
+        visit = self.answered(url)
+        return visit if visit and visit.file else None
 
     def _whole(self, visit: Visit) -> bool:
         return visit.file is None or (self.folder / visit.file).exists()
@@ -98,7 +107,7 @@ class Store:
             digest = hashlib.sha256(body).hexdigest()
             visit = visit.model_copy(update={"sha256": digest, "file": f"pages/{digest[:2]}/{digest}.gz"})
             _write_new(self.folder / f"pages/{digest[:2]}/{digest}.gz", gzip.compress(body, mtime=0))
-        append_jsonl(self.folder / "index.jsonl", [visit])
+        append_jsonl(self.folder / INDEX, [visit])
         self._visits[visit.url].append(visit)
         return visit
 
@@ -126,6 +135,7 @@ def _write_new(path: Path, content: bytes) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
+    temporary.touch(mode=OWN_FILE)
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()

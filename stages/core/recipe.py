@@ -53,13 +53,14 @@ class Collect(Section):
 
     seed: int  # of the jitter
     contact: str | None = Field(None, pattern=r"^[!-~]+[@.][!-~]+$")  # e-mail address or web page of who answers for
-    # this crawl, in the user agent; None: collect refuses to run
+    # this crawl, in the user agent; None: collect refuses to run, unless offline
     site: str = Field("https://www.hidoc.co.kr", pattern=r"^https?://[\w.-]+(:\d+)?$")
     departments: tuple[str, ...] = Field(HIDOC_DEPARTMENTS, min_length=1)
     pages: int | None = Field(None, gt=0)  # list pages a department; None: until `consults` are found or none is left
     consults: int | None = Field(None, gt=0)  # usable consults to find; None: all on the list pages
     store: Path = Path("data/hidoc")  # raw pages, compressed; shared by recipes, never fetched twice
     refresh: bool = False  # True: ask for consult pages in the store again, if they have changed since
+    offline: bool = False  # True: read the store alone, ask nobody; for pages that are to be parsed anew
     delay_seconds: float = Field(3.0, ge=0)  # between the end of one request and the next; robots.txt may ask for more
     jitter_seconds: float = Field(2.0, ge=0)  # up to so much more, drawn by seed
     timeout_seconds: float = Field(20.0, gt=0)  # of one request, to its last byte
@@ -72,6 +73,8 @@ class Collect(Section):
     def _has_an_end(self) -> "Collect":
         if self.pages is None and self.consults is None:
             raise ValueError("how far to go: set pages (list pages a department) or consults (how many), or both")
+        if self.offline and self.refresh:
+            raise ValueError("offline asks nobody and refresh asks again; set one of them to false")
         return self
 
 

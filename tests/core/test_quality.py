@@ -8,7 +8,7 @@ import pytest
 
 from stages.core.chat import CONTROL_TOKENS
 from stages.core.consults import read_consults
-from stages.core.quality import RULES, Cleaned, clean, restore, sentences
+from stages.core.quality import RULES, Cleaned, clean, is_broken, restore, sentences, tidy
 from stages.core.recipe import Quality, Rule
 from stages.core.records import Consult
 
@@ -225,6 +225,58 @@ def test_runs_of_spaces_and_blank_lines_become_one() -> None:
     assert question(" 열이   나요\t\t어떻게\u3000하나요? \n\n \n\n 정말요 ") == "열이 나요 어떻게 하나요?\n\n정말요"
 
 
+# One text, where there is no consult yet
+
+
+@pytest.mark.parametrize(
+    ("text", "tidied"),
+    [
+        ("<p>열이\u200b 나요&nbsp;&nbsp;😢</p>\r\n\r\n\r\n어떻게 하나요?", "열이 나요 😢\n\n어떻게 하나요?"),
+        ("AST\t48\nALT\t72\n\nGGT\t90", "AST 48\nALT 72\n\nGGT 90"),
+        ("p&lt;0.05, Na<135, <3\vp<0.05", "p<0.05, Na<135, <3\np<0.05"),
+        ("&amp;amp;lt;b&amp;gt;굵게&lt;/b&gt;", "굵게"),
+        ("<&#8203;br>안녕하세요. 저희 병원으로 오세요.", "안녕하세요. 저희 병원으로 오세요."),
+        ("", ""),
+    ],
+)
+def test_a_text_is_tidied_and_nothing_that_it_says_goes(text: str, tidied: str) -> None:
+    assert tidy(text) == tidied
+    assert tidy(tidied) == tidied
+
+
+HOSTILE = {  # each hides one thing in another, or opens what it never closes
+    "entities in entities": "&#" * 25_000 + "5" + "3;" * 25_000,
+    "ampersands": "&" + "amp;" * 25_000 + "lt;",
+    "tags in tags": "<b" * 33_000 + ">" * 33_000,
+    "invisible characters": "&#82" * 14_000 + "03;" * 14_000,
+    "comments": "<!--" * 25_000,
+    "scripts": "<script>" * 12_500,
+    "attributes": "<a b='" * 16_000,
+    "accents": "a" + "\u0301\u0316" * 50_000,
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_text_is_tidied_in_one_go(text: str) -> None:
+    """With time in the square of the length this file would take minutes and be noticed; no clock is asked."""
+    assert tidy(tidy(text)) == tidy(text)
+
+
+def test_markup_in_markup_without_end_goes_and_the_rest_of_the_text_stays() -> None:
+    assert tidy("열이 나요. " + "<b" * 100 + ">" * 100 + " 목도 아파요.").startswith("열이 나요. b")
+    config = only("markup")
+    endless = cleaned(config, question=f"{QUESTION} {'<b' * 30}{'>' * 30}", answer=f"{WHOLE} p<0.05")
+    assert endless.consult is not None
+    assert "<" not in endless.consult.question and endless.consult.question.startswith(QUESTION)
+    assert endless.consult.answer == f"{WHOLE} p<0.05"
+    assert clean(endless.consult, config) == Cleaned(endless.consult, None, ())
+
+
+def test_a_broken_text_is_told_from_a_whole_one() -> None:
+    assert is_broken("열이 나\ufffd요") and is_broken("ÀÌ가 아파요")
+    assert not is_broken(QUESTION) and not is_broken("")
+
+
 # Greetings
 
 
@@ -308,7 +360,6 @@ def test_what_a_patient_writes_is_not_edited() -> None:
     "advert",
     [
         "지금 예약하세요!",
-        "지금 바로 전화 주세요.",
         "현재 여름 이벤트 중이니 서두르세요.",
         "첫 방문 20% 할인 중입니다.",
         "저희 병원으로 내원해 주세요.",
@@ -368,6 +419,49 @@ def test_an_answer_of_adverts_alone_is_one() -> None:
     assert reason(answer=f"{WHOLE} 저희 병원으로 오세요.") is None
 
 
+def test_what_may_save_a_patient_is_no_advert() -> None:
+    for text in SAFETY:
+        whole = f"{ADVICE} {text} {SECOND}"
+        assert answer(whole) == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "독극물을 드셨다면 중독정보센터 [전화번호]로 연락하시고 토하게 하지 마십시오. "
+        "의식이 흐리면 눕히고 기도를 확보하세요.",
+        "혈압이 140/90 이상이면 저희 병원에 내원하세요. 아스피린 100mg은 저희 병원에서 처방해 드립니다. "
+        "흉통이 있으면 즉시 오세요.",
+        "정신건강 위기상담전화 [전화번호]로 언제든 연락하세요. 지금 바로 전화하셔도 됩니다.",
+    ],
+)
+def test_an_answer_that_may_save_a_patient_stays_whole(text: str) -> None:
+    assert answer(text) == text
+
+
+@pytest.mark.parametrize(
+    "advert",
+    [
+        "망설이지 마시고 저희 클리닉에 문의하세요.",
+        "부작용 없는 저희 병원의 레이저 시술을 예약하세요.",
+        "저희 병원 바로 옆에 주차하실 수 있으니 방문해 주세요.",
+        "저희 병원은 대한탈모학회가 인정한 의료진을 갖추고 있습니다.",
+        "원하시면 저희 병원에서 상담해 드립니다.",
+    ],
+)
+def test_a_seller_does_not_hide_behind_words_of_safety(advert: str) -> None:
+    assert answer(f"{ADVICE} {advert}\n{SECOND}") == f"{ADVICE}\n{SECOND}"
+
+
+def test_a_text_without_full_stops_is_not_one_advert() -> None:
+    text = f"{'물을 자주 드시고 푹 쉬시고 ' * 3}기침은 2주를 갈 수 있고 " + "가래가 누렇게 변해도 대개 저절로 낫고 " * 2
+    text += (
+        "꿀물이나 따뜻한 차를 드시고 방을 촉촉하게 하시고 찬 바람을 피하시고 저희 병원으로 오시고 상담 문의 [전화번호]"
+    )
+    assert len(text) > 150
+    assert answer(text) == text
+
+
 # Written after the patterns, to see what they miss; what they do not catch to this day stands in no list here.
 
 ADVERTS = (
@@ -414,6 +508,103 @@ ADVERTS = (
     "궁금한 점은 1588-1234로 전화 주세요.",
     "온라인 예약은 https://example.com 에서 하실 수 있습니다.",
     "믿고 찾을 수 있는 저희 센터로 오세요.",
+)
+SAFETY = (  # written in three rounds, each before the patterns had seen it: they took 9 of 30, 7 of 36 and 3 of 24
+    "한국마약퇴치운동본부 [전화번호]로 문의하세요.",
+    "식약처 의약품안전나라 [URL]에서 확인하세요.",
+    "중독정보센터 [전화번호]에 바로 전화하세요.",
+    "우리 병원이 아니더라도 가까운 곳에 방문하세요.",
+    "지금 바로 전화 주세요.",
+    "죽고 싶은 생각이 드시면 자살예방상담전화 109로 지금 바로 전화해 주세요.",
+    "가슴이 조이고 식은땀이 나면 119에 연락하시고 가까운 응급실로 가세요.",
+    "청소년이라면 청소년상담전화 1388에서 24시간 무료 상담을 받으실 수 있습니다.",
+    "폭력을 당하고 계시다면 여성긴급전화 1366에 도움을 요청하시기 바랍니다.",
+    "감염병이 의심되면 질병관리청 콜센터 1339로 문의하세요.",
+    "우울감이 2주 이상 이어지면 정신건강위기상담전화 1577-0199에 연락하시면 됩니다.",
+    "가까운 보건소에 문의하시면 무료로 결핵 검사를 받을 수 있습니다.",
+    "치매가 걱정되시면 거주지 치매안심센터에 방문하여 선별검사를 받아보세요.",
+    "중독관리통합지원센터에 전화하시면 금주 상담을 받을 수 있습니다.",
+    "저희 병원이 아니어도 좋으니 오늘 안에 꼭 소아응급실을 방문하세요.",
+    "약을 한꺼번에 드셨다면 상담을 기다리지 마시고 [전화번호] 중독정보센터로 문의하세요.",
+    "의약품 부작용은 한국의약품안전관리원 [전화번호]로 신고하실 수 있습니다.",
+    "타이레놀은 하루 4000mg을 넘기지 마시고 궁금한 점은 저희 약국에 문의하세요.",
+    "열이 39도 이상이면 저희 병원 진료시간을 기다리지 말고 응급실로 가셔야 합니다.",
+    "혈당이 70mg/dL 아래로 떨어지면 사탕을 드시고 15분 뒤 다시 재 보시고, 계속 낮으면 내원하세요.",
+    "아이가 경련을 5분 넘게 하면 즉시 구급차를 부르세요.",
+    "수술 부위가 붓고 고름이 나오면 수술받은 병원으로 바로 내원하셔야 합니다.",
+    "임신 중 하혈이 있으면 예약 없이도 저희 병원 분만실로 바로 오세요.",
+    "자세한 약물 정보는 식약처 의약품안전나라 [URL]에서 확인하실 수 있습니다.",
+    "마약류 문제는 한국마약퇴치운동본부 상담전화 1899-0893으로 연락 주세요.",
+    "아동학대가 의심되면 112로 신고해 주세요.",
+    "시력이 갑자기 떨어졌다면 저희 안과에 오시거나 가까운 안과에서 당일 진료를 받으세요.",
+    "한쪽 팔다리에 힘이 빠지면 뇌졸중일 수 있으니 병원 홈페이지를 찾지 말고 119를 부르세요.",
+    "야간에는 응급의료포털 [URL]에서 문 연 병원을 찾아 방문하세요.",
+    "술을 끊은 뒤 손이 떨리고 헛것이 보이면 저희 클리닉이든 다른 병원이든 당장 입원 치료가 필요합니다.",
+    "항응고제를 드시는 분은 발치 전에 꼭 처방받은 병원에 전화로 문의하세요.",
+    "백신 접종 후 호흡곤란이 오면 접종한 의원에 연락하지 말고 곧장 응급실로 가세요.",
+    "노인학대 상담은 1577-1389, 치매상담콜센터는 1899-9988입니다.",
+    "메트포르민은 조영제 검사 48시간 전에 중단해야 하니 저희 영상의학과로 미리 전화 주세요.",
+    "산후우울증이 의심되면 중앙난임우울증상담센터 [전화번호]로 상담을 신청하세요.",
+    "아이가 수은전지를 삼킨 것 같으면 저희 병원이든 어디든 내시경이 되는 곳으로 데려가세요.",
+    "자살 생각이 있는 분은 카카오톡 다들어줄개 상담을 이용하실 수 있습니다.",
+    "마음이 힘드시면 정신건강복지센터 [전화번호]로 문의해 주세요.",
+    "코로나19가 의심되면 질병관리청 홈페이지 [URL]를 참고하세요.",
+    "인슐린 10단위를 맞고도 혈당이 안 내려가면 저희 병원으로 연락 주세요.",
+    "와파린을 드시는 분은 수술 5일 전에 본원에 전화 주시면 안내해 드리겠습니다.",
+    "하임리히법을 하면서 119에 연락하고, 저희 병원으로 오지 마시고 가까운 응급실로 가세요.",
+    "성폭력 피해를 입으셨다면 해바라기센터 [전화번호]로 연락하시면 증거 채취를 도와드립니다.",
+    "임신 중 약물 상담은 마더세이프 [전화번호]에서 무료 상담을 받으실 수 있습니다.",
+    "소아과 야간 진료는 달빛어린이병원 [URL]에서 검색하시면 됩니다.",
+    "분만 예정일 전에 물이 새는 느낌이면 본원 분만실로 내원하세요.",
+    "봉합 부위가 벌어지면 저희 병원으로 오셔서 다시 꿰매야 합니다.",
+    "조영제를 맞고 온몸이 가려우면 본원 영상의학과로 연락하세요.",
+    "렌즈를 낀 채 눈이 심하게 아프면 렌즈를 빼고 저희 안과에 오세요.",
+    "석고붕대를 한 뒤 손끝이 저리고 퍼렇게 변하면 저희 병원으로 오셔야 합니다.",
+    "독감 고위험군은 보건소에서 무료 접종을 신청하세요.",
+    "희귀질환 의료비 지원은 희귀질환 헬프라인 [URL]에서 신청하세요.",
+    "금연상담전화 1544-9030에서 도움을 받으실 수 있습니다.",
+    "산소포화도가 92% 아래로 떨어지면 우리 병원에 전화 주세요.",
+    "약물 알레르기가 있으면 저희 치과에 내원하실 때 꼭 말씀해 주세요.",
+    "항암 치료 중 38도 이상 열이 나면 저희 센터로 연락하시고 밤에는 응급실로 오세요.",
+    "퇴원 후 검은 변을 보면 저희 병원 소화기내과로 오세요.",
+    "드시던 약을 임의로 줄이지 마시고 저희 병원에 문의하세요.",
+    "마약 진통제가 남았다면 약국에 가져오시거나 [전화번호]로 문의하세요.",
+    "이물질이 기도에 걸린 것 같으면 바로 [전화번호]로 전화하세요.",
+    "도박 문제는 1336으로 전화하시면 24시간 상담이 됩니다.",
+    "가정폭력이나 데이트폭력은 경찰 112나 긴급전화에 연락하세요.",
+    "피임약을 드시는 중 종아리가 붓고 아프면 저희 산부인과로 내원하세요.",
+    "갑자기 소변이 안 나오면 저희 비뇨의학과든 응급실이든 가서 소변줄을 꽂아야 합니다.",
+    "광견병이 의심되는 동물에게 물렸다면 한국희귀필수의약품센터 [전화번호]로 문의하세요.",
+    "생리대를 1시간에 한 장씩 적실 정도면 예약 없이 저희 병원에 오세요.",
+    "투석 환자가 짠 음식을 먹고 붓는다면 저희 인공신장실로 연락하세요.",
+    "아기가 6시간 넘게 소변을 안 보면 본원 소아과로 오세요.",
+    "자녀가 자해를 한다면 Wee센터나 [전화번호]로 상담을 받으세요.",
+    "수면제를 끊고 싶으시면 저희 병원에서 조금씩 줄이는 상담을 받으세요.",
+    "잇몸에서 피가 멈추지 않으면 거즈를 물고 저희 치과로 오세요.",
+    "백내장 수술 다음 날 눈이 빠질 듯 아프면 본원에 전화하세요.",
+    "저희 병원에서 받은 항생제를 드시고 설사가 심해지면 연락 주세요.",
+    "봉합사가 풀린 경우에는 저희 병원으로 다시 오세요.",
+    "아이가 축 늘어지고 깨워도 반응이 없으면 본원 말고 큰 병원으로 가세요.",
+    "저혈당이 잦으면 저희 내과에서 인슐린 양을 조절해야 합니다.",
+    "목에 가시가 걸린 채 침을 못 삼키면 저희 이비인후과로 오세요.",
+    "모유 수유 중에 가슴이 빨갛게 붓고 열이 나면 저희 산부인과에서 진료를 받으세요.",
+    "필로폰을 끊고 싶다면 1342로 상담하시면 비밀이 지켜집니다.",
+    "의료사고가 걱정되시면 한국의료분쟁조정중재원 [전화번호]로 상담을 신청하세요.",
+    "재난 심리 지원은 국가트라우마센터 [전화번호]에서 받으실 수 있습니다.",
+    "백신 이상반응은 예방접종도우미 홈페이지에서 신고해 주세요.",
+    "저희 병원에서 스텐트를 넣은 분은 혈전을 막는 약을 1년간 거르지 마세요.",
+    "저희 약국에서 산 약과 술을 함께 드시는 것은 위험합니다. 문의해 주세요.",
+    "이명과 함께 갑자기 안 들리면 사흘 안에 저희 이비인후과에 내원하셔야 청력을 살립니다.",
+    "당뇨발은 작은 상처도 위험하니 저희 병원에 오셔서 소독을 받으세요.",
+    "중앙치매센터 상담콜센터 [전화번호]에서 간병 상담을 받으실 수 있습니다.",
+    "에이즈 검사는 한국에이즈퇴치연맹 [URL]에서 익명으로 예약됩니다.",
+    "간호사에게 연락해 수액이 새는지 보여 주시고, 밤이면 저희 병원 당직실로 전화하세요.",
+    "태아가 하루 종일 움직이지 않으면 저희 병원에 예약 없이 방문하세요.",
+    "연탄가스를 마셨다면 고압산소치료가 되는 저희 병원으로 오셔야 합니다.",
+    "살충제가 눈에 들어갔다면 물로 15분 씻고 저희 안과로 오세요.",
+    "철분제는 아이 손에 닿지 않게 두시고 먹었다면 [전화번호]로 전화하세요.",
+    "정신건강상담은 [전화번호]에서 밤에도 받을 수 있습니다.",
+    "저희 병원에서 깁스를 한 손가락이 하얗게 차가워지면 깁스를 풀러 오세요.",
 )
 ADVICE_OF_ALL_KINDS = (
     "증상이 계속되면 이비인후과를 방문하세요.",
