@@ -216,6 +216,12 @@ def keeps_books() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def begun_otherwise(folder: Path, request: Request) -> bool:
+    """Whether a stopped run for `folder` had another request, so that this one would not go on from there."""
+    mark = partial_place(folder) / REQUEST
+    return mark.exists() and json.loads(mark.read_text(encoding="utf-8")) != request.essence
+
+
 def _claim(partial: Path, request: Request) -> None:
     """Make the partial folder this request's own; what another request left in it moves to `.previous/`."""
     mark = partial / REQUEST

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from stages.core.decontamination import KINDS, Hit, Kind, Rule
+from stages.core.decontamination import CHOICES_TOO, GENERIC, KINDS, SAME_ANSWER, Hit, Kind, Rule
 
 TEMPLATES = Path(__file__).parent / "templates"
 RUN = 4  # characters that both texts must have in a row to be marked; three occur by chance all over a vignette
-BATCH = 25  # hits that open together
+BATCH = 25  # rows that open together
 LONGEST = 240  # characters of an unmarked stretch; a longer one is shortened in the middle
 LONGEST_MARKED = 2000  # characters of a marked one
 
@@ -29,10 +29,14 @@ TITLES: dict[Kind, str] = {
     "contained": "Exam question inside a consult",
 }
 REPETITIONS = "Rows that repeat an earlier row"
+NOT_TRAINED_ON = "Not trained on"
+TITLE_OF = (*TITLES.values(), REPETITIONS, NOT_TRAINED_ON)
 RULES: dict[Rule, str] = {
     "stem": "a like stem is enough for a row to be dropped, whatever its choices",
-    "stem_and_choices": "a row is dropped where stem and choices are both alike; where only the stem is, it is kept",
-    "report": "nothing is dropped, only reported",
+    "stem_and_choices": "a row is dropped where choices or right answer are alike as well as the stem; "
+    "where only the stem is, it is kept",
+    "report": "no row is dropped for being like the benchmark, only reported; "
+    "one that repeats an earlier row is dropped all the same",
 }
 
 
@@ -58,19 +62,35 @@ class Piece(NamedTuple):
     is_shared: bool
 
 
+class Choice(NamedTuple):
+    pieces: list[Piece]
+    is_right: bool
+
+
 class Tally(NamedTuple):
+    """Rows that are alike in one way; of exam questions, those with the same right answer and with another one."""
+
     title: str
     rows: int
     dropped: int
     kept: int
+    same_answer: int
+    other_answer: int
+
+
+class Row(NamedTuple):
+    """A row's hits, gravest first."""
+
+    gravest: Hit
+    others: tuple[Hit, ...]
 
 
 class Group(NamedTuple):
-    """The hits of one kind, the most alike first, in batches."""
+    """The rows that are alike in one way, those with the same answer first, then the most alike, in batches."""
 
     anchor: str
     title: str
-    batches: list[list[Hit]]
+    batches: list[list[Row]]
 
 
 def render_contamination(hits: Sequence[Hit], counts: Counts, settings: Settings) -> str:
@@ -83,65 +103,97 @@ def render_contamination(hits: Sequence[Hit], counts: Counts, settings: Settings
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.globals |= {"texts": texts, "choices": choices, "rule": RULES[settings.rule]}
-    groups = group(hits)
+    environment.globals |= {"texts": texts, "choices": choices, "signs": signs, "rule": RULES[settings.rule]}
+    rows = by_row(hits)
     return environment.get_template("contamination.html.j2").render(
         counts=counts,
         settings=settings,
-        groups=groups,
-        tallies=tally(hits),
-        summary=summary(hits, counts, settings),
-        hits=len(hits),
+        generic=GENERIC,
+        same=SAME_ANSWER,
+        groups=group(rows),
+        tallies=tally(rows),
+        summary=summary(rows, counts),
     )
 
 
-def group(hits: Sequence[Hit]) -> list[Group]:
-    """Hits by kind, gravest first, then the repetitions within the training data."""
-    placed = sorted(hits, key=lambda hit: (_place(hit), -hit.stem_similarity, -(hit.choices_similarity or 0)))
+def by_row(hits: Sequence[Hit]) -> list[Row]:
+    """Hits of one row together; a row that is like the benchmark and repeats an earlier one too stands twice."""
+    found: dict[tuple[bool, bool, str], list[Hit]] = {}
+    for hit in hits:
+        found.setdefault((hit.against == "benchmark", hit.kept_because is None, hit.row_id), []).append(hit)
+    return [Row(first, tuple(others)) for first, *others in found.values()]
+
+
+def group(rows: Sequence[Row]) -> list[Group]:
+    """Rows by their gravest hit's kind, gravest first, then repetitions within the training data, then the rest."""
     groups = []
-    for place, members in groupby(placed, key=_place):
+    for place, members in groupby(sorted(rows, key=_order), key=_place):
         found = list(members)
         batches = [found[at : at + BATCH] for at in range(0, len(found), BATCH)]
-        title = TITLES[KINDS[place]] if place < len(KINDS) else REPETITIONS
-        groups.append(Group(f"kind-{place}", title, batches))
+        groups.append(Group(f"kind-{place}", TITLE_OF[place], batches))
     return groups
 
 
-def _place(hit: Hit) -> int:
-    return KINDS.index(hit.kind) if hit.against == "benchmark" else len(KINDS)
+def _place(row: Row) -> int:
+    if row.gravest.kept_because is not None:
+        return TITLE_OF.index(NOT_TRAINED_ON)
+    return KINDS.index(row.gravest.kind) if row.gravest.against == "benchmark" else TITLE_OF.index(REPETITIONS)
 
 
-def tally(hits: Sequence[Hit]) -> list[Tally]:
-    """Rows by their gravest hit, dropped and kept; a row with three hits counts once."""
-    gravest: dict[tuple[str, str], Hit] = {}
-    for hit in sorted(hits, key=_place):
-        gravest.setdefault((hit.against, hit.row_id), hit)
-    places = Counter((_place(hit), hit.dropped) for hit in gravest.values())
-    titles = [*TITLES.values(), REPETITIONS]
-    return [
-        Tally(title, places[place, True] + places[place, False], places[place, True], places[place, False])
-        for place, title in enumerate(titles)
-        if places[place, True] or places[place, False]
-    ]
+def _order(row: Row) -> tuple[int, bool, float, float]:
+    hit = row.gravest
+    return _place(row), hit.same_answer is not True, -hit.stem_similarity, -(hit.choices_similarity or 0)
 
 
-def summary(hits: Sequence[Hit], counts: Counts, settings: Settings) -> list[str]:
+def tally(rows: Sequence[Row]) -> list[Tally]:
+    """Rows by their gravest hit; a row with three hits counts once."""
+    tallies = []
+    for place, title in enumerate(TITLE_OF):
+        found = [row.gravest for row in rows if _place(row) == place]
+        dropped = sum(hit.dropped for hit in found)
+        answers = Counter(hit.same_answer for hit in found)
+        if found:
+            tallies.append(Tally(title, len(found), dropped, len(found) - dropped, answers[True], answers[False]))
+    return tallies
+
+
+def summary(rows: Sequence[Row], counts: Counts) -> list[str]:
     """What happened, in sentences."""
-    like = {hit.row_id for hit in hits if hit.against == "benchmark"}
-    dropped = {hit.row_id for hit in hits if hit.against == "benchmark" and hit.dropped}
-    repeating = {hit.row_id for hit in hits if hit.against == "training"}
-    rows = f"{_count(counts.exam_questions, 'exam question')} and {_count(counts.consults, 'consult')}"
+    like = [row for row in rows if row.gravest.against == "benchmark" and row.gravest.kept_because is None]
+    aside = [row for row in rows if row.gravest.kept_because is not None]
+    repeating = [row for row in rows if row.gravest.against == "training"]
+    compared = f"{_count(counts.exam_questions, 'exam question')} and {_count(counts.consults, 'consult')}"
     protected = " and ".join(f"{number:,} {name}" for name, number in counts.protected.items())
-    compared = f"{rows} were compared with the benchmark's {protected} questions."
-    found = "None is like one of these."
-    if like:
-        are = "is" if len(like) == 1 else "are"
-        fate = f"{len(dropped):,} dropped, {len(like) - len(dropped):,} kept"
-        found = f"{_count(len(like), 'row')} {are} like one of these: {fate}."
-    if not repeating:
-        return [compared, found]
-    were = "was" if len(repeating) == 1 else "were"
-    return [compared, found, f"{_count(len(repeating), 'row')} repeated an earlier row and {were} dropped."]
+    said = [f"{compared} were compared with the benchmark's {protected} questions.", *_fate(like)]
+    if repeating:
+        were = "was" if len(repeating) == 1 else "were"
+        said.append(f"{_count(len(repeating), 'row')} repeated an earlier row and {were} dropped.")
+    if aside:
+        are = "is" if len(aside) == 1 else "are"
+        said.append(
+            f"{_count(len(aside), 'row')} not trained on {are} like a benchmark question, too, and only listed."
+        )
+    return said
+
+
+def _fate(like: Sequence[Row]) -> list[str]:
+    if not like:
+        return ["None is like one of these."]
+    dropped = sum(any(hit.dropped for hit in (row.gravest, *row.others)) for row in like)
+    are = "is" if len(like) == 1 else "are"
+    said = [f"{_count(len(like), 'row')} {are} like one of these: {dropped:,} dropped, {len(like) - dropped:,} kept."]
+    answers = Counter(row.gravest.same_answer for row in like)
+    if answers[True] or answers[False]:
+        bare = sum(row.gravest.is_generic and _differs(row.gravest) for row in like)
+        which = f", of which {bare:,} share no more than a generic stem" if bare else ""
+        said.append(
+            f"The right answer is the same in {answers[True]:,} of them, another one in {answers[False]:,}{which}."
+        )
+    return said
+
+
+def _differs(hit: Hit) -> bool:
+    return hit.same_answer is False and hit.kind not in CHOICES_TOO
 
 
 def _count(number: int, noun: str) -> str:
@@ -153,10 +205,20 @@ def texts(hit: Hit) -> tuple[list[Piece], list[Piece]]:
     return marked(hit.row_text, runs([hit.hit_text])), marked(hit.hit_text, runs([hit.row_text]))
 
 
-def choices(hit: Hit) -> tuple[list[list[Piece]], list[list[Piece]]]:
-    """The choices of row and item; what stands in any choice of the other is shared."""
+def choices(hit: Hit) -> tuple[list[Choice], list[Choice]]:
+    """The choices of row and item, the right one told; what stands in any choice of the other is shared."""
     row, item = runs(hit.row_choices), runs(hit.hit_choices)
-    return [marked(choice, item) for choice in hit.row_choices], [marked(choice, row) for choice in hit.hit_choices]
+    return (
+        [Choice(marked(choice, item), choice == hit.row_answer) for choice in hit.row_choices],
+        [Choice(marked(choice, row), choice == hit.hit_answer) for choice in hit.hit_choices],
+    )
+
+
+def signs(hit: Hit) -> list[str]:
+    """What tells a reworded question from the same subject asked for something else, and from a mere generic stem."""
+    said = [] if hit.same_answer is None else ["same answer" if hit.same_answer else "other answer"]
+    said += ["asks something else"] if hit.asks_else else []
+    return said + (["generic stem"] if hit.is_generic else [])
 
 
 def runs(of: Iterable[str]) -> set[str]:

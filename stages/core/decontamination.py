@@ -7,7 +7,8 @@ too alike, how alike stem and choices are each, and whether the recipe's rule dr
 - nearly, by the Jaccard similarity of their 3-character shingles. Numbers with units are put into one unit before, and
   the closing ask of an exam question ("…에 관한 설명으로 옳은 것은?") counts as one shingle: many questions share it
   and nothing else;
-- where the row is a consult, also by how much of an exam question stands somewhere in the longer text.
+- where the row is a consult, also by how much of an exam question stands somewhere in the longer text, the
+  doctor's answer included.
 
 Near are stems that share `threshold` of their shingles, or stems and choices that do so together where the stems share
 half of it. Measured on KorMedMCQA by stems alone (tests/benchmarks/decontamination.py, results beside it): at 0.5, 50
@@ -15,8 +16,22 @@ of the 78 train and dev rows found ask a test question in other words, and 0.92 
 particles, units and synonyms at once are found; at 0.4 it is 53 of 121, at 0.6 41 of 56 and 0.81 of the paraphrases.
 With their choices, 0.98 of those are found at 0.5. Left out for what they brought: a table of medical synonyms (0.94
 instead of 0.92), and cutting particles off (0.95, but of changed spacing then 0.94 instead of all).
+
+A like stem is not yet the same question: of the 66 train rows found, 14 have their test question's right answer and 52
+another one, 6 of these asking what is not so where the other asks what is. Right answers are the same if they are
+equal, or share 0.4 of their two-character runs and all numbers and are less like every wrong choice. Of the 258 pairs
+of like stems in all splits this says so of 23, of which a reader found 20 right (at 0.5 it would miss three of the 20;
+0.4 was chosen on these pairs). Rule `stem_and_choices` counts the same answer like the same choices: 17 train rows go
+instead of 13, and all four had been judged to be the test question reworded.
+
+Within training data like words are not enough: of 988 questions turned round ("옳지 않은 것은?", another choice right)
+961 repeat their original by stem and choices, and none once right answers are compared, while 442 of 446 paraphrases
+that repeat theirs by words still do. Of the 15 pairs of KorMedMCQA's own questions that repeat each other by words, 11
+have the same answer, and the other four ask no differently: so answers decide, and asks only where answers are missing.
+Among train alone there are 3 pairs, all with the same answer.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -28,12 +43,15 @@ from stages.core.records import Consult, Dropped, ExamQuestion, Record
 from stages.core.shingles import (
     Index,
     Shingles,
+    asks_for_exception,
+    bare_subject,
     containment,
     fold,
     fold_choice,
     in_one_unit,
     jaccard,
     near_pairs,
+    pairs_of_characters,
     split_ask,
 )
 
@@ -53,9 +71,13 @@ REASONS: dict[Kind, str] = {  # gravest first; without numbers, so that dropped 
 KINDS: tuple[Kind, ...] = tuple(REASONS)
 CHOICES_TOO = KINDS[:3]
 REPEATS, NEARLY_REPEATS = "repeats an earlier row", "nearly repeats an earlier row"
+CONTRADICTS = "repeats an earlier row with another answer"  # one of the two is keyed wrong; the earlier one stays
 
 MOST_HITS = 3  # of one row, the gravest: one generic stem in the benchmark must not fill the page
-GENERIC = 10  # folded characters; a stem with fewer before its ask says little ("치수에 관한 설명으로 옳은 것은?")
+GENERIC = (
+    12  # characters of `bare_subject`; with fewer a stem fits many right answers ("「가상법」상 봉합사의 업무는?")
+)
+SAME_ANSWER = 0.4  # of the two-character runs of two right answers; see the docstring
 CONTAINABLE = 40  # shingles; shorter exam questions can stand in a longer text by chance
 WINDOW = 7  # characters; what a consult must share with an exam question to be looked at
 COMMON = 20  # exam questions; a window that stands in more of them is a phrase of the trade and finds nobody
@@ -67,8 +89,9 @@ MOST_CONTAINED = 5  # exam questions looked at for one consult, those with the m
 class Item:
     """A question under its id, for comparison.
 
-    An exam question has choices; a consult has a context, its patient information. Rows of one group (several doctors'
-    answers to one consult) repeat each other's question by nature.
+    An exam question has choices, its answer is the text of the right one; a consult has a context, its patient
+    information, and the doctor's answer. Rows of one group (several doctors' answers to one consult) repeat each
+    other's question by nature.
     """
 
     id: str
@@ -76,14 +99,21 @@ class Item:
     choices: tuple[str, ...] = ()
     context: str = ""
     group: str | None = None  # None: the row stands for itself
+    answer: str = ""  # empty: not known
 
     @classmethod
     def of(cls, id: str, question: ExamQuestion) -> "Item":
-        return cls(id, question.question, question.choices)
+        return cls(id, question.question, question.choices, answer=question.choices[question.answer - 1])
 
     @classmethod
     def of_consult(cls, consult: Consult) -> "Item":
-        return cls(consult.id, consult.question, context=consult.patient_information, group=consult.raw_id)
+        return cls(
+            consult.id,
+            consult.question,
+            context=consult.patient_information,
+            group=consult.raw_id,
+            answer=consult.answer,
+        )
 
     @property
     def folded(self) -> str:
@@ -110,6 +140,12 @@ class Hit(Record):
     hit_text: str
     row_choices: tuple[str, ...] = ()
     hit_choices: tuple[str, ...] = ()
+    row_answer: str | None = None  # the right choice's text; None: a consult, or not known
+    hit_answer: str | None = None
+    same_answer: bool | None = None  # None: one of them is None
+    asks_else: bool = False  # one asks what is so, the other what is not
+    is_generic: bool = False  # one of the stems says so little that many right answers fit
+    kept_because: str | None = None  # of rows that are compared and not trained on; None: the rule decided
 
 
 class Likeness(NamedTuple):
@@ -118,12 +154,20 @@ class Likeness(NamedTuple):
     kind: Kind
     stem: float
     choices: float | None
-    generic: bool
+    same_answer: bool | None = None
+    asks_else: bool = False
+    is_generic: bool = False
+    is_in_answer: bool = False  # the exam question stands in the doctor's answer alone
 
     @property
-    def rank(self) -> tuple[int, float, float]:
+    def is_match(self) -> bool:
+        """More than the stem is alike: the choices are, or the right answer is."""
+        return self.kind in CHOICES_TOO or self.same_answer is True
+
+    @property
+    def rank(self) -> tuple[bool, int, float, float]:
         """Gravest first."""
-        return KINDS.index(self.kind), -self.stem, -(self.choices or 0.0)
+        return not self.is_match, KINDS.index(self.kind), -self.stem, -(self.choices or 0.0)
 
 
 class Fingerprint:
@@ -144,8 +188,11 @@ class Fingerprint:
 
     @cached_property
     def is_generic(self) -> bool:
-        subject, asked = split_ask(self.comparable)
-        return asked is not None and len(subject) < GENERIC
+        return bool(self.item.choices) and len(bare_subject(self.item.text)) < GENERIC
+
+    @cached_property
+    def answer(self) -> Shingles:
+        return shingles.shingles(fold(in_one_unit(self.item.answer)))
 
     @cached_property
     def text(self) -> Shingles:
@@ -188,7 +235,44 @@ def likeness(row: Fingerprint, other: Fingerprint, threshold: float) -> Likeness
             kind = "exact_stem_near_choices"
         elif choices >= threshold and (kind or _together(row, other, stem, threshold)):
             kind = "near_stem_and_choices"
-    return None if kind is None else Likeness(kind, stem, choices, other.is_generic)
+    if kind is None:
+        return None
+    if choices is None:
+        return Likeness(kind, stem, None)
+    is_generic = row.is_generic or other.is_generic
+    return Likeness(kind, stem, choices, same_answer(row.item, other.item), asks_else(row.item, other.item), is_generic)
+
+
+def same_answer(one: Item, other: Item) -> bool | None:
+    """Whether two exam questions have the same right answer; None: one of them is a consult, or its answer not known.
+
+    An answer said in other words is the same if it shares enough of its letters, all of its numbers, and is less like
+    every wrong choice of the other question: that one would be the same otherwise.
+    """
+    if not (one.choices and other.choices and one.answer and other.answer):
+        return None
+    if fold_choice(one.answer) == fold_choice(other.answer):
+        return True
+    similarity = _answer_likeness(one.answer, other.answer)
+    wrong = [_answer_likeness(one.answer, choice) for choice in other.choices if choice != other.answer]
+    wrong += [_answer_likeness(choice, other.answer) for choice in one.choices if choice != one.answer]
+    return similarity >= SAME_ANSWER and similarity > max(wrong, default=0.0)
+
+
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def _answer_likeness(one: str, other: str) -> float:
+    one, other = in_one_unit(one), in_one_unit(other)
+    if NUMBER.findall(one) != NUMBER.findall(other):
+        return 0.0
+    pairs, others = pairs_of_characters(fold(one)), pairs_of_characters(fold(other))
+    return len(pairs & others) / len(pairs | others) if pairs and others else 0.0
+
+
+def asks_else(one: Item, other: Item) -> bool:
+    """Whether one of two exam questions asks what is so, the other what is not."""
+    return bool(one.choices and other.choices) and asks_for_exception(one.text) != asks_for_exception(other.text)
 
 
 def _together(row: Fingerprint, other: Fingerprint, stem: float, threshold: float) -> bool:
@@ -226,8 +310,9 @@ class Protected:
         return sorted(alike, key=lambda pair: (pair[0].rank, pair[1]))[:MOST_HITS]
 
     def held_by(self, row: Fingerprint) -> list[tuple[Likeness, int]]:
-        """The exam questions of which at least the threshold stands in the row's longer text."""
-        comparable = row.comparable + fold(in_one_unit(row.item.context))
+        """The exam questions of which at least the threshold stands in the row's longer text, its answer included."""
+        comparable = row.comparable + fold(in_one_unit(f"{row.item.context} {row.item.answer}"))
+        told = shingles.union([row.stem, row.answer])
         shared: Counter[int] = Counter()
         for window in windows(comparable):
             holders = self.windows.get(window, ())
@@ -238,9 +323,10 @@ class Protected:
             question = self.prints[number]
             if count < SHARED_WINDOWS * len(windows(question.comparable)):
                 continue
-            share = containment(question.stem, row.stem)
+            share = containment(question.stem, told)
             if share >= self.threshold:
-                held.append((Likeness("contained", share, None, False), number))
+                is_in_answer = containment(question.stem, row.answer) >= self.threshold
+                held.append((Likeness("contained", share, None, is_in_answer=is_in_answer), number))
         return held
 
 
@@ -248,36 +334,45 @@ def windows(folded: str) -> set[str]:
     return {folded[at : at + WINDOW] for at in range(len(folded) - WINDOW + 1)}
 
 
-def find_hits(rows: Iterable[Item], protected: Iterable[Item], *, rule: Rule, threshold: float) -> list[Hit]:
+def find_hits(
+    rows: Iterable[Item],
+    protected: Iterable[Item],
+    *,
+    rule: Rule,
+    threshold: float,
+    kept_because: str | None = None,
+) -> list[Hit]:
     """Every row's protected items that it is like, rows in order, each row's gravest first.
 
     With the rule "report" hits are found all the same, and none is dropped: what is in the data should be known.
+    `kept_because` says why these rows are not dropped whatever the rule; None: the rule decides.
     """
     benchmark = Protected(protected, threshold)
-    seen: dict[tuple[str, tuple[str, ...], str], list[tuple[Likeness, int]]] = {}
+    seen: dict[tuple[str, tuple[str, ...], str, str], list[tuple[Likeness, int]]] = {}
     hits = []
     for row in rows:
-        key = (row.text, row.choices, row.context)
+        key = (row.text, row.choices, row.context, row.answer)
         if key not in seen:
             seen[key] = benchmark.like(Fingerprint(row))
         for how, number in seen[key]:
-            item = benchmark.prints[number].item
-            hits.append(_hit(row, item, how, against="benchmark", dropped=drops(rule, how.kind), rule=rule))
+            kept = kept_because if kept_because is not None else why_kept(rule, how)
+            hit = _hit(row, benchmark.prints[number].item, how, against="benchmark", kept=kept)
+            hits.append(hit if kept_because is None else hit.model_copy(update={"kept_because": kept_because}))
     return hits
 
 
-def drops(rule: Rule, kind: Kind) -> bool:
-    return rule == "stem" or (rule == "stem_and_choices" and kind in CHOICES_TOO)
+def why_kept(rule: Rule, how: Likeness) -> str | None:
+    """Why the rule leaves a row that is like a benchmark item in this way; None: it is dropped."""
+    if rule == "report":
+        return "no row is dropped for being like the benchmark"
+    if rule == "stem" or how.is_match:
+        return None
+    unlike = "there are none" if how.choices is None else "both differ"
+    return f"choices or right answer would have to match, and {unlike}"
 
 
-def _hit(
-    row: Item, item: Item, how: Likeness, *, against: Literal["benchmark", "training"], dropped: bool, rule: Rule
-) -> Hit:
-    unlike = "there are none" if how.choices is None else "they differ"
-    kept = {
-        "report": "kept: nothing is dropped",
-        "stem_and_choices": f"kept: choices would have to match, and {unlike}",
-    }
+def _hit(row: Item, item: Item, how: Likeness, *, against: Literal["benchmark", "training"], kept: str | None) -> Hit:
+    told = (row.context, row.text, row.answer if how.kind == "contained" else "")
     return Hit(
         row_id=row.id,
         hit_id=item.id,
@@ -285,27 +380,35 @@ def _hit(
         against=against,
         stem_similarity=round(how.stem, 4),
         choices_similarity=None if how.choices is None else round(how.choices, 4),
-        dropped=dropped,
-        reason=explain(how) if dropped else f"{explain(how)}; {kept[rule]}",
-        row_text=f"{row.context}\n{row.text}" if row.context else row.text,
+        dropped=kept is None,
+        reason=explain(how) if kept is None else f"{explain(how)}; kept: {kept}",
+        row_text="\n".join(filter(None, told)),
         hit_text=f"{item.context}\n{item.text}" if item.context else item.text,
         row_choices=row.choices,
         hit_choices=item.choices,
+        row_answer=(row.choices and row.answer) or None,
+        hit_answer=(item.choices and item.answer) or None,
+        same_answer=how.same_answer,
+        asks_else=how.asks_else,
+        is_generic=how.is_generic,
     )
 
 
 def explain(how: Likeness) -> str:
     """What is alike, in words and numbers."""
     if how.kind == "contained":
-        return f"{how.stem:.0%} of the exam question stands in this text"
+        return f"{how.stem:.0%} of the exam question stands in {'the answer' if how.is_in_answer else 'this text'}"
     stem = "the same stem" if how.kind.startswith("exact") else f"similar stem ({how.stem:.2f})"
     if how.choices is None:
         return stem.replace("stem", "question")  # one of the two is a consult
-    if how.kind == "exact_stem_and_choices":
-        return "the same stem and the same choices"
+    parts = ["generic stem"] if how.is_generic else []
+    parts += ["asks something else"] if how.asks_else else []
     alike = "similar" if how.kind in CHOICES_TOO else "other"
-    generic = "generic stem: " if how.generic and alike == "other" else ""
-    return f"{generic}{stem}, {alike} choices (similarity {how.choices:.2f})"
+    same = how.kind == "exact_stem_and_choices"
+    said = f"{stem}, {'the same choices' if same else f'{alike} choices (similarity {how.choices:.2f})'}"
+    if how.same_answer is not None:
+        said += f", {'same' if how.same_answer else 'other'} answer"
+    return f"{', '.join(parts)}: {said}" if parts else said
 
 
 def as_dropped(hits: Iterable[Hit]) -> list[Dropped]:
@@ -323,26 +426,35 @@ def as_dropped(hits: Iterable[Hit]) -> list[Dropped]:
 def _reason(hit: Hit) -> str:
     if hit.against == "benchmark":
         return REASONS[hit.kind]
+    if hit.kind == "exact_stem_and_choices" and hit.same_answer is False:
+        return CONTRADICTS
     return REPEATS if hit.kind == "exact_stem_and_choices" else NEARLY_REPEATS
 
 
 def near_duplicates(items: Sequence[Item], *, threshold: float) -> list[Hit]:
     """The rows that repeat, or nearly repeat, an earlier row that stays, in order, each with that row.
 
-    Two exam questions repeat each other where stems and choices both do, two consults where question and patient
-    information together do. Rows of one group never do.
+    Two exam questions repeat each other where stems and choices both do and the right answers are the same, or, where
+    an answer is not known, the asks. The same question to the letter repeats the earlier one whatever its answer: one
+    of the two is keyed wrong. Two consults repeat each other where question and patient information together do. Rows
+    of one group never do.
     """
     texts = Texts(items)
     alike = texts.alike(threshold)
     kept: dict[int, int] = {}  # text: the first row of it that stays
     hits = []
     for row, text in enumerate(texts.of_row):
-        same = Likeness("exact_stem_and_choices", 1.0, 1.0 if items[row].choices else None, False)
+        same = Likeness("exact_stem_and_choices", 1.0, 1.0 if items[row].choices else None)
         rivals = [(kept[other], how) for other, how in [(text, same), *alike[text]] if other in kept]
-        rivals = [(other, how) for other, how in rivals if not _share_group(items[row], items[other])]
+        rivals = [
+            (other, how._replace(same_answer=same_answer(items[row], items[other])))
+            for other, how in rivals
+            if not _share_group(items[row], items[other])
+        ]
+        rivals = [rival for rival in rivals if _asks_the_same(items[row], items[rival[0]], rival[1])]
         if rivals:
             other, how = min(rivals, key=lambda rival: (rival[1].rank, rival[0]))
-            hits.append(_hit(items[row], items[other], how, against="training", dropped=True, rule="stem"))
+            hits.append(_hit(items[row], items[other], how, against="training", kept=None))
         else:
             kept.setdefault(text, row)
     return hits
@@ -351,7 +463,8 @@ def near_duplicates(items: Sequence[Item], *, threshold: float) -> list[Hit]:
 def clusters(items: Sequence[Item], *, threshold: float) -> list[set[str]]:
     """Every item's id in one set, with the ids of its group and of all that are alike, also by way of others.
 
-    In the order of their first members.
+    In the order of their first members. Words alone count here: two exam questions with other right answers, which
+    `near_duplicates` keeps both, share a cluster.
     """
     texts = Texts(items)
     leader = list(range(len(items)))
@@ -403,11 +516,18 @@ class Texts:
 
 def _repetition(one: Fingerprint, other: Fingerprint, similarity: float, threshold: float) -> Likeness | None:
     if not one.item.choices or not other.item.choices:
-        return Likeness("near_stem", similarity, None, False)
+        return Likeness("near_stem", similarity, None)
     stem, choices = jaccard(one.stem, other.stem), jaccard(one.choices, other.choices)
     if min(stem, choices) < threshold:
         return None
-    return Likeness("near_stem_and_choices", stem, choices, False)
+    return Likeness("near_stem_and_choices", stem, choices)
+
+
+def _asks_the_same(row: Item, other: Item, how: Likeness) -> bool:
+    """Of two rows whose words repeat each other: whether their right answers do, too."""
+    if how.kind == "exact_stem_and_choices":
+        return True
+    return how.same_answer if how.same_answer is not None else not asks_else(row, other)
 
 
 def _share_group(one: Item, other: Item) -> bool:

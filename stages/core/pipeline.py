@@ -244,9 +244,7 @@ class Run:
         stage = STAGES[name]
         manifest = self.manifest(name)
         if manifest is None:
-            begun = artifacts.partial_place(self.path(name)).exists()
-            why = ("was begun and not finished; the same command goes on from there",) if begun else ()
-            return Standing(stage, "missing", why)
+            return Standing(stage, "missing", self._begun(stage))
         why_stale = [change] if (change := self.changed(name, manifest)) else []
         for read in self.reads(stage):
             if read.artifact in STAGES:
@@ -262,6 +260,15 @@ class Run:
             for line in artifacts.differences(manifest, self.request(stage, inputs))
         ]
         return Standing(stage, "stale" if why_stale else "done", tuple(why_stale), manifest)
+
+    def _begun(self, stage: Stage) -> tuple[str, ...]:
+        """What a stopped run left, in words, and whether this recipe goes on from there."""
+        if not artifacts.partial_place(self.path(stage.name)).exists():
+            return ()
+        inputs = self.inputs(stage)
+        if inputs is not None and artifacts.begun_otherwise(self.path(stage.name), self.request(stage, inputs)):
+            return ("was begun with other settings or inputs, which the next run sets aside in .previous/",)
+        return ("was begun and not finished; the same command goes on from there",)
 
     def bring(self, name: str, *, force: bool = False) -> Manifest:
         """The artifact `name`, made now if it is missing, its missing inputs first.

@@ -106,6 +106,46 @@ def split_ask(folded: str) -> tuple[str, int | None]:
     return folded[: found.start()], asked
 
 
+LAW = re.compile(
+    r"(?:[「｢『][^」｣』]{2,60}[」｣』]|[가-힣]{2,20}법(?=상\s|에서\s*정한|에\s*따른))\s*(?:상|에서\s*정한|에\s*따른)?"
+)
+GLOSS = re.compile(r"\([^()]{1,60}\)")
+OPEN = re.compile(  # nouns that many right statements fit: 봉합의 특징은, 봉합사의 업무로 옳은 것은
+    r"의?(?:설명|내용|사항|특징|특성|간호중재|간호|업무|임무|역할|책임|기능|원칙|목적|방법|종류|범위|경우)?"
+    r"(?:으로|로|은|는|이|가|에)?$"
+)
+
+
+def bare_subject(stem: str) -> str:
+    """What is left of a stem, folded, without the law it stands in, glosses in brackets, its ask and an open noun.
+
+    `「가상법」상 봉합사의 업무는?` is `봉합사`, `뜰채(net) 봉합의 특징으로 옳은 것은?` is `뜰채봉합`.
+    """
+    subject, _ = split_ask(fold(GLOSS.sub("", LAW.sub("", stem))))
+    return OPEN.sub("", subject) if len(subject) <= LONGEST_ASK else subject
+
+
+EXCEPTION = re.compile(
+    r"(?:않[은는을]|않아[야도]|아닌|아니[한하]\w?|틀린|잘못된|부적절한|부적합한|수없는|안되는|피해야\w{1,2}|제외[되하]\w|거리가먼|금기인?|금지[된되]\w?)"
+    r"\w{0,6}$"  # 것은, 약물은, 경우는; farther from the end it belongs to what is asked about, not to the ask
+)
+SENTENCE = re.compile(r"[.?!\n]\s*")
+
+
+def asks_for_exception(stem: str) -> bool:
+    """Whether a stem asks what is not so (옳지 않은, 해당하지 않는, 아닌, 금기) where its twin asks what is.
+
+    The ask is the last sentence with a question mark: test results may follow it.
+    """
+    asked = stem[: stem.rindex("?")] if "?" in stem else stem.rstrip(" .\n")
+    return EXCEPTION.search(fold(SENTENCE.split(asked)[-1])[-LONGEST_ASK:]) is not None
+
+
+def pairs_of_characters(text: str) -> frozenset[str]:
+    """Every run of two: an answer of four syllables has three of them, and of runs of three only two."""
+    return frozenset(text[at : at + 2] for at in range(max(1, len(text) - 1))) - {""}
+
+
 def shingles(text: str) -> Shingles:
     """Every run of three characters; a shorter text is one shingle, an empty one has none."""
     if not text:

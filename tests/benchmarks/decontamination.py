@@ -6,7 +6,9 @@ BENCHMARK is a folder of KorMedMCQA's <subset>/<split>.jsonl; without it only fi
 questions and consults). Nothing of the benchmark's text is printed or written. Precision is counted against every other
 question of the same exams as a negative, the same subjects included. Which pairs of the real benchmark are the same
 question reworded (SAME below) was judged by one reader, after looking at all pairs with stems at least 0.5 alike and at
-those with stem and choices together at least 0.4: it is a floor for what is there.
+those with stem and choices together at least 0.4: it is a floor for what is there. Right answers were not looked at
+then: a pair judged the same asks for the same thing, but many open questions ("…에 관한 설명으로 옳은 것은?") have
+another right statement each time.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +29,19 @@ from stages.core.chat import CONSULT_INSTRUCTION
 from stages.core.decontamination import (
     CONTAINABLE,
     Fingerprint,
+    Hit,
     Item,
     Protected,
+    Texts,
     as_dropped,
+    asks_else,
     clusters,
     find_hits,
     near_duplicates,
+    same_answer,
 )
 from stages.core.records import ExamQuestion
-from stages.core.shingles import containment, fold, in_one_unit, jaccard, shingles, split_ask
+from stages.core.shingles import containment, fold, in_one_unit, jaccard, near_pairs, shingles, split_ask
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "recipes" / "demo"
@@ -173,7 +180,12 @@ def read_questions(folder: Path, *splits: str) -> list[Item]:
 def read_demo_consults() -> list[Item]:
     rows = [json.loads(line) for line in (DEMO / "consults.jsonl").read_text("utf-8").splitlines()]
     return [
-        Item(row["id"], row["question"], context=row["instruction"].removeprefix(CONSULT_INSTRUCTION).strip())
+        Item(
+            row["id"],
+            row["question"],
+            context=row["instruction"].removeprefix(CONSULT_INSTRUCTION).strip(),
+            answer=row["answer"],
+        )
         for row in rows
     ]
 
@@ -185,8 +197,9 @@ def paraphrased(item: Item, kind: str) -> Item | None:
     if kind != "choices swapped" and (text, context) == (item.text, item.context):
         return None
     choices = [rewrite(choice, rng) for choice in item.choices]
+    answer = choices[item.choices.index(item.answer)] if item.choices else item.answer
     rng.shuffle(choices)
-    return Item(f"planted/{item.id}", text, tuple(choices), context)
+    return Item(f"planted/{item.id}", text, tuple(choices), context, answer=answer)
 
 
 def planted(originals: Sequence[Item], protected: Sequence[Item]) -> dict[str, dict[str, float]]:
@@ -222,14 +235,15 @@ def planted_duplicates(consults: Sequence[Item], threshold: float) -> dict[str, 
 
 
 def hidden(questions: Sequence[Item], consults: Sequence[Item]) -> dict[str, Any]:
-    """Exam questions paraphrased and put between consults, and how much of one stands in consults that hold none."""
+    """Exam questions paraphrased and put between consults, or between doctors' answers, and alarms without one."""
     rng = random.Random(0)
     stories = [f"{item.context} {item.text}" for item in consults]
+    answers = [item.answer for item in consults]
     benchmark = Protected(questions, THRESHOLD)
     long = [one.item for one in benchmark.prints if len(one.stem) >= 60]
     table: dict[str, Any] = {}
     for kind in PARAPHRASES:
-        found = total = 0
+        found = in_answer = total = 0
         for item in rng.sample(long, min(300, len(long))):
             row = paraphrased(item, kind)
             if row is None:
@@ -239,14 +253,26 @@ def hidden(questions: Sequence[Item], consults: Sequence[Item]) -> dict[str, Any
             hits = find_hits_in(benchmark, consult)
             total += 1
             found += any(row.id == f"planted/{hit}" for hit in hits)
-        table[kind] = {"hidden": total, "recall": round(found / total, 4) if total else 0.0}
-    clean = [*consults, *(Item(str(n), " ".join(rng.sample(stories, 5))) for n in range(300))]
+            answer = " ".join([rng.choice(answers), row.text, rng.choice(answers)])
+            asked = rng.choice(consults)
+            answered = Item(row.id, asked.text, context=asked.context, answer=answer)
+            in_answer += any(row.id == f"planted/{hit}" for hit in find_hits_in(benchmark, answered))
+        table[kind] = {
+            "hidden": total,
+            "recall": round(found / total, 4) if total else 0.0,
+            "recall in the answer": round(in_answer / total, 4) if total else 0.0,
+        }
+    clean = [
+        *consults,
+        *(Item(str(n), " ".join(rng.sample(stories, 5)), answer=" ".join(rng.sample(answers, 5))) for n in range(300)),
+    ]
     containable = [one.stem for one in benchmark.prints if len(one.stem) >= CONTAINABLE]
-    folded = [shingles(fold(in_one_unit(f"{item.context} {item.text}"))) for item in clean]
+    folded = [shingles(fold(in_one_unit(f"{item.context} {item.text} {item.answer}"))) for item in clean]
     shares = [max(containment(stem, of) for stem in containable) for of in folded]
     table["consults without one"] = {
         "rows": len(clean),
         "hits": sum(bool(find_hits_in(benchmark, item)) for item in clean),
+        "hits of the demo's as they are": sum(bool(find_hits_in(benchmark, item)) for item in consults),
         "greatest share of a question in one": round(max(shares), 3),
     }
     return table
@@ -268,7 +294,7 @@ def real(folder: Path) -> dict[str, Any]:
         hits = find_hits(rows, protected if split == "train" else test, rule="stem", threshold=THRESHOLD)
         hit_rows = {hit.row_id for hit in hits}
         judged = {hit.row_id for hit in hits if (hit.row_id, hit.hit_id) in SAME_PAIRS}
-        gravest = {hit.row_id: hit.kind for hit in reversed(hits)}
+        gravest = {hit.row_id: hit for hit in reversed(hits)}
         both = find_hits(rows, protected if split == "train" else test, rule="stem_and_choices", threshold=THRESHOLD)
         found[split] = {
             "rows": len(rows),
@@ -280,11 +306,98 @@ def real(folder: Path) -> dict[str, Any]:
             "rows with a hit": len(hit_rows),
             "judged the same question reworded": len(judged),
             "known pairs in this split": sum(f"/{split}/" in pair[0] for pair in SAME_PAIRS),
-            "kinds": dict(Counter(gravest.values())),
+            "kinds": dict(Counter(hit.kind for hit in gravest.values())),
+            **told_apart(gravest.values()),
             "dropped by rule stem": len(as_dropped(hits)),
             "dropped by rule stem_and_choices": len(as_dropped(both)),
+            "of those for the answer alone": sum(
+                hit.dropped and hit.kind in ("exact_stem", "near_stem")
+                for hit in {hit.row_id: hit for hit in reversed(both)}.values()
+            ),
+            "of those judged the same question reworded": len(
+                {hit.row_id for hit in both if hit.dropped and (hit.row_id, hit.hit_id) in SAME_PAIRS}
+            ),
         }
     return found
+
+
+def told_apart(gravest: Iterable[Hit]) -> dict[str, int]:
+    """What the page says of each row's gravest hit."""
+    hits = list(gravest)
+    return {
+        "same answer": sum(hit.same_answer is True for hit in hits),
+        "other answer": sum(hit.same_answer is False for hit in hits),
+        "asks something else": sum(hit.asks_else for hit in hits),
+        "generic stem": sum(hit.is_generic for hit in hits),
+        "generic stem, other answer": sum(hit.is_generic and not hit.same_answer for hit in hits),
+    }
+
+
+TURNED = re.compile(r"옳은 것은\s*\?$")
+
+
+def repetitions(folder: Path) -> dict[str, dict[str, Any]]:
+    """Pairs of exam questions whose words repeat each other: what the right answers and the asks say of them.
+
+    Then questions asked the other way round ("옳지 않은 것은?", another right answer) and paraphrases, each behind its
+    original.
+    """
+    table: dict[str, dict[str, Any]] = {}
+    for name, splits in {"train": ("train",), "all splits": ("train", "dev", "test")}.items():
+        rows = read_questions(folder, *splits)
+        pairs = words_alike(rows)
+        table[name] = {
+            "pairs alike in words": len(pairs),
+            "same answer": sum(same_answer(one, other) is True for one, other in pairs),
+            "other answer": sum(same_answer(one, other) is False for one, other in pairs),
+            "asks something else": sum(asks_else(one, other) for one, other in pairs),
+            "rows dropped": len(near_duplicates(rows, threshold=THRESHOLD)),
+        }
+        prints = [Fingerprint(row) for row in rows]
+        alike = near_pairs([one.stem for one in prints], THRESHOLD)
+        said = Counter(same_answer(rows[one], rows[other]) for one, other, _ in alike)
+        table[f"{name}, stems alike"] = {"pairs": len(alike), "same answer": said[True], "other answer": said[False]}
+    originals = [item for item in read_questions(folder, "train", "dev", "test") if TURNED.search(item.text)]
+    turned = [
+        Item(
+            f"planted/{item.id}",
+            TURNED.sub("옳지 않은 것은?", item.text),
+            item.choices,
+            answer=item.choices[item.choices.index(item.answer) - 1],
+        )
+        for item in originals
+    ]
+    table["asked the other way round"] = repeated(originals, turned)
+    sample = random.Random(1).sample(read_questions(folder, "test"), SAMPLE)
+    for kind in PARAPHRASES:
+        table[f"paraphrased: {kind}"] = repeated(sample, [row for item in sample if (row := paraphrased(item, kind))])
+    return table
+
+
+def words_alike(rows: Sequence[Item]) -> list[tuple[Item, Item]]:
+    texts = Texts(rows)
+    return [
+        (texts.prints[one].item, texts.prints[other].item)
+        for one, likes in enumerate(texts.alike(THRESHOLD))
+        for other, _ in likes
+        if one < other
+    ]
+
+
+def repeated(originals: Sequence[Item], planted: Sequence[Item]) -> dict[str, Any]:
+    """Of the planted rows, those that repeat their original by words alone, and those dropped for it."""
+    rows = [*originals, *planted]
+    by_words = {(other.id, one.id) for one, other in words_alike(rows)}
+    texts = Texts(rows)  # rows that are equal to the letter share a text
+    first = dict(zip(reversed(texts.of_row), reversed([row.id for row in rows]), strict=True))
+    by_words |= {(row.id, first[text]) for row, text in zip(rows, texts.of_row, strict=True)}
+    dropped = {(hit.row_id, hit.hit_id) for hit in near_duplicates(rows, threshold=THRESHOLD)}
+    pairs = [(row.id, row.id.removeprefix("planted/")) for row in planted]
+    return {
+        "planted": len(planted),
+        "alike in words": sum(pair in by_words for pair in pairs),
+        "dropped": sum(pair in dropped for pair in pairs),
+    }
 
 
 def windows(text: str, characters: int) -> set[str]:
@@ -388,7 +501,7 @@ def generated(count: int, name: str, seed: int) -> list[Item]:
     words = [word for item in demo for word in item.text.split()]
     choices = [choice for item in demo for choice in item.choices]
     asks = ("진단은?", "치료는?", "옳은 것은?", "에 관한 설명으로 옳은 것은?", "우선 시행할 검사는?")
-    return [
+    rows = [
         Item(
             f"{name}/{number}",
             " ".join([*rng.choices(words, k=rng.choice((4, 8, 12, 30, 60))), rng.choice(asks)]),
@@ -396,6 +509,7 @@ def generated(count: int, name: str, seed: int) -> list[Item]:
         )
         for number in range(count)
     ]
+    return [replace(row, answer=row.choices[0]) for row in rows]
 
 
 def rows_of(shape: str, count: int) -> list[Item]:
@@ -404,7 +518,12 @@ def rows_of(shape: str, count: int) -> list[Item]:
         case "generated":
             return generated(count, "train", seed=1)
         case "one stem, other choices":
-            return [Item(item.id, "다음 중 옳은 것은?", item.choices) for item in generated(count, "train", seed=1)]
+            return [replace(item, text="다음 중 옳은 것은?") for item in generated(count, "train", seed=1)]
+        case "consults with answers":
+            words = [word for item in read_demo_consults() for word in f"{item.text} {item.answer}".split()]
+            rng = random.Random(0)
+            texts = [[" ".join(rng.choices(words, k=k)) for k in (15, 40, 120)] for _ in range(count)]
+            return [Item(str(n), text, context=c, answer=answer) for n, (text, c, answer) in enumerate(texts)]
         case "one text":
             return [Item(str(number), "약을 끊어도 되나요?", context="50세 여성, 고혈압.") for number in range(count)]
         case "one text, numbered":
@@ -469,6 +588,7 @@ def crowded(count: int) -> dict[str, Any]:
 def speed(counts: Iterable[int]) -> Iterable[dict[str, Any]]:
     runs = [(task, "generated", n) for task in ("find_hits", "near_duplicates", "clusters") for n in counts]
     runs += [("find_hits", "one stem, other choices", 10_000), ("near_duplicates", "one stem, other choices", 10_000)]
+    runs += [("find_hits", "consults with answers", 10_000), ("near_duplicates", "consults with answers", 10_000)]
     runs += [("find_hits", "one text", 10_000), ("near_duplicates", "one text", 10_000)]
     runs += [
         (task, "one text, numbered", n) for task in ("near_duplicates", "clusters") for n in (5000, 10_000, 20_000)
@@ -483,9 +603,11 @@ def speed(counts: Iterable[int]) -> Iterable[dict[str, Any]]:
 def show(title: str, table: dict[str, dict[str, Any]] | Iterable[dict[str, Any]]) -> None:
     print(f"\n{title}")
     rows = [{"": name, **row} for name, row in table.items()] if isinstance(table, dict) else table
-    for number, row in enumerate(rows):
-        if number == 0:
-            print(" | ".join(row))
+    columns: list[str] = []
+    for row in rows:
+        if list(row) != columns:
+            columns = list(row)
+            print(" | ".join(columns))
         print(" | ".join(str(value) for value in row.values()), flush=True)
 
 
@@ -514,6 +636,8 @@ def main() -> None:
         show(f"Paraphrases of {SAMPLE} test questions against all of them", measured["real exam questions"])
         measured["real"] = real(asked.benchmark)
         show("KorMedMCQA as it is", measured["real"])
+        measured["repetitions"] = repetitions(asked.benchmark)
+        show("Repetitions among KorMedMCQA's own questions, and planted ones", measured["repetitions"])
         measured["missed"] = missed(read_questions(asked.benchmark, "train", "dev"), test)
         show("What MinHash misses of it", {"stems": measured["missed"]})
         measured["hidden"] = hidden(test, consults)

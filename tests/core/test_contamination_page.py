@@ -1,6 +1,7 @@
 """contamination.html: a person sees what was alike, in which words, and what became of the row."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -38,7 +39,7 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.within.pop() == tag
-        self.texts.append(" " if tag in ("td", "th") else "")
+        self.texts.append(" " if tag in ("td", "th", "span", "li") else "")
 
     def handle_data(self, data: str) -> None:
         if "style" not in self.within:
@@ -77,11 +78,62 @@ def test_the_numbers_in_words_are_those_of_the_hits() -> None:
     assert "Similar stem, other choices or none 1 0 1" in text
 
 
-def test_a_row_with_several_hits_counts_once_and_is_shown_with_each() -> None:
-    twin = Item("bench/test/2", TEST.text, OTHERS)
-    text = page(SAME, protected=(TEST, twin)).text
+def test_a_row_with_several_hits_stands_once_with_its_gravest_and_the_others_folded_under_it() -> None:
+    twins = (Item("bench/test/2", TEST.text, OTHERS), Item("bench/test/3", TEST.text, OTHERS[::-1]))
+    shown = page(SAME, REWORDED, protected=(*twins, TEST))
+    assert "2 rows are like one of these: 2 dropped, 0 kept." in shown.text
+    assert shown.tags.count("article") == 2
+    assert shown.text.count(SAME.id) == 1
+    assert shown.tags.count("details") == 2
+    first = shown.text.index(SAME.id)
+    assert first < shown.text.index("bench/test/1") < shown.text.index("2 more benchmark items")
+    assert shown.text.index("2 more benchmark items") < shown.text.index("bench/test/2") < shown.text.index(REWORDED.id)
+
+
+def answered(item: Item, answer: str) -> Item:
+    return replace(item, answer=answer)
+
+
+def test_the_right_choice_is_told_in_words_on_both_sides() -> None:
+    shown = page(answered(REWORDED, "다"), protected=(answered(TEST, "요통"),)).text
+    hits = shown[shown.index("Training row") :]
+    assert hits.count("right answer") == 2
+    assert "다 right answer 라" in hits
+    assert "요통 right answer 관절통" in hits
+
+
+def test_a_reader_can_tell_the_same_question_from_the_same_subject_and_from_a_generic_stem() -> None:
+    generic = Item("bench/test/5", "「가상법」상 봉합사의 업무는?", CHOICES, answer="두통")
+    opposite = Item("bench/train/5", "「가상법」상 봉합사의 업무가 아닌 것은?", OTHERS, answer="가")
+    same = Item("bench/train/6", TEST.text.replace("58세", "60세"), ("흉통", *OTHERS[1:]), answer="흉통")
+    text = page(same, opposite, protected=(answered(TEST, "흉통"), generic)).text
+    assert "dropped same answer stem" in text
+    assert "dropped other answer asks something else generic stem stem" in text
+    assert "The right answer is the same in 1 of them, another one in 1" in text
+    assert "of which 1 share no more than a generic stem" in text
+    assert text.index(same.id) < text.index(opposite.id)
+
+
+def test_rows_that_are_not_trained_on_stand_apart_and_are_not_counted_as_kept() -> None:
+    because = "dev questions are not trained on"
+    dev = find_hits([SAME], [TEST], rule="stem", threshold=0.5, kept_because=because)
+    trained = find_hits([REWORDED], [TEST], rule="stem", threshold=0.5)
+    text = Page(render_contamination([*dev, *trained], COUNTS, Settings("stem", 0.5))).text
     assert "1 row is like one of these: 1 dropped, 0 kept." in text
-    assert text.count(SAME.id) == 2
+    assert "1 row not trained on is like a benchmark question, too, and only listed." in text
+    assert "Not trained on 1 0 1" in text
+    assert text.index(REWORDED.id) < text.index("Row not trained on " + SAME.id)
+    assert f"; kept: {because}" in text
+
+
+def test_where_the_benchmark_is_only_reported_the_page_does_not_say_that_nothing_is_dropped() -> None:
+    copy = Item("bench/train/9", SAME.text, CHOICES)
+    hits = find_hits([SAME, copy], [TEST], rule="report", threshold=0.5) + near_duplicates([SAME, copy], threshold=0.5)
+    text = Page(render_contamination(hits, COUNTS, Settings("report", 0.5))).text
+    assert "nothing is dropped" not in text
+    assert "2 rows are like one of these: 0 dropped, 2 kept." in text
+    assert "1 row repeated an earlier row and was dropped." in text
+    assert "one that repeats an earlier row is dropped all the same" in text
 
 
 def test_rows_that_repeat_earlier_rows_have_a_part_of_their_own() -> None:

@@ -12,6 +12,7 @@ from stages.core.decontamination import (
     clusters,
     find_hits,
     near_duplicates,
+    same_answer,
 )
 from stages.core.records import Consult, ExamQuestion
 from stages.core.shingles import fold
@@ -291,7 +292,9 @@ def test_an_exam_question_is_compared_by_stem_and_all_five_choices() -> None:
     other_answer = question.model_copy(update={"answer": 2})
     other_choice = question.model_copy(update={"E": "아무도 아님"})
     rows = [Item.of("1", question), Item.of("2", other_answer), Item.of("3", other_choice)]
-    assert [hit.row_id for hit in near_duplicates(rows, threshold=1)] == ["2"]
+    (hit,) = near_duplicates(rows, threshold=1)
+    assert (hit.row_id, hit.row_answer, hit.hit_answer) == ("2", "둘만", "하나만")
+    assert as_dropped([hit])[0].reason == "repeats an earlier row with another answer"
 
 
 def test_an_exact_repetition_is_called_one() -> None:
@@ -307,6 +310,167 @@ def test_a_row_like_one_that_is_gone_stays_but_shares_its_cluster() -> None:
     rows = [Item("1", f"가나{middle}머버"), Item("2", f"고노{middle}머버"), Item("3", f"고노{middle}퍼허")]
     assert [(hit.row_id, hit.hit_id) for hit in near_duplicates(rows, threshold=0.7)] == [("2", "1")]
     assert clusters(rows, threshold=0.7) == [{"1", "2", "3"}]
+
+
+STATEMENTS = (
+    "실을 길게 남기고 두 번 묶는다",
+    "매듭은 한쪽에 모아 둔다",
+    "깊은 층을 먼저 꿰맨다",
+    "바늘을 비스듬히 넣는다",
+    "다음 날 실을 뽑는다",
+)
+
+
+def asked(id: str, text: str, right: int, choices: tuple[str, ...] = STATEMENTS) -> Item:
+    return Item(id, text, choices, answer=choices[right])
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("뜰채봉합의 원칙에 관한 설명으로 옳은 것은?", "뜰채봉합의 원칙에 관한 설명으로 옳지 않은 것은?"),
+        ("「가상법」상 봉합사의 업무에 해당하는 것은?", "「가상법」상 봉합사의 업무에 해당하지 않는 것은?"),
+        ("뜰채봉합을 한 날 저녁에 환자가 해도 되는 것은?", "뜰채봉합을 한 날 저녁에 환자가 해서는 안 되는 것은?"),
+    ],
+)
+def test_the_opposite_question_with_the_same_choices_is_no_near_duplicate(one: str, other: str) -> None:
+    assert near_duplicates([asked("1", one, 2), asked("2", other, 0)], threshold=0.5) == []
+    rows = [Item("1", one, STATEMENTS), Item("2", other, STATEMENTS)]  # answers not known: what is asked decides
+    assert near_duplicates(rows, threshold=0.5) == []
+
+
+def test_a_reworded_question_with_another_right_answer_is_no_near_duplicate() -> None:
+    first = asked("1", "뜰채봉합을 할 때 지켜야 하는 첫째 원칙은?", 2)
+    reworded = "뜰채봉합을 할 때 지켜야 하는 둘째 원칙은?"
+    assert near_duplicates([first, asked("2", reworded, 0)], threshold=0.5) == []
+    (hit,) = near_duplicates([first, asked("2", reworded, 2, STATEMENTS[::-1])], threshold=0.5)
+    assert hit.reason.endswith("same answer")
+    other_words = (*STATEMENTS[:2], "깊은 층을 먼저 봉합한다", *STATEMENTS[3:])
+    (hit,) = near_duplicates([first, asked("2", reworded, 2, other_words)], threshold=0.5)
+    assert hit.same_answer is True
+
+
+def test_a_row_like_two_earlier_ones_repeats_the_one_with_its_answer() -> None:
+    text = "뜰채봉합을 할 때 지켜야 하는 {} 원칙은?"
+    rows = [asked(word, text.format(word), right) for word, right in (("첫째", 0), ("둘째", 1), ("셋째", 1))]
+    assert [(hit.row_id, hit.hit_id) for hit in near_duplicates(rows, threshold=0.5)] == [("셋째", "둘째")]
+
+
+def test_questions_with_the_same_words_share_a_cluster_whatever_their_answers() -> None:
+    rows = [asked("1", "뜰채봉합의 원칙으로 옳은 것은?", 2), asked("2", "뜰채봉합의 원칙으로 옳지 않은 것은?", 0)]
+    assert clusters(rows, threshold=0.5) == [{"1", "2"}]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("가상막 떼어내기", "가상막떼어내기", True),
+        ("가상마이신(virtumycin)", "virtumycin", True),
+        ("발끝 지각저하", "발끝감각저하", True),
+        ("0.5 g 정맥주사", "500 mg 정맥주사", True),
+        ("0.5 g 정맥주사", "0.3 g 정맥주사", False),
+        ("경과관찰", "가상막 떼어내기", False),
+        ("+", "-", False),
+        ("+", "+", True),
+    ],
+)
+def test_right_answers_are_the_same_in_other_words_but_not_with_other_numbers(
+    one: str, other: str, is_same: bool
+) -> None:
+    assert same_answer(Item("1", "물음", (one,), answer=one), Item("2", "물음", (other,), answer=other)) is is_same
+
+
+def test_an_answer_that_the_other_question_calls_wrong_is_another_answer() -> None:
+    one = Item("1", "물음", ("가상막 절제술", "경과관찰"), answer="가상막 절제술")
+    other = Item("2", "물음", ("가상막 절개술", "가상막 절제술"), answer="가상막 절개술")
+    assert same_answer(one, other) is False
+    assert same_answer(one, Item("3", "물음", other.choices, answer="가상막 절제술")) is True
+    assert same_answer(one, Item("consult", "물음", answer="가상막 절제술")) is None
+
+
+def test_the_reason_tells_a_reworded_question_from_the_same_subject_asked_for_something_else() -> None:
+    benchmark = [asked("test/1", "뜰채봉합을 한 날 저녁에 환자가 해도 되는 것은?", 2)]
+    others = ("산책을 한다", "깊은 층을 먼저 꿰맨다", "찬물을 마신다", "책을 읽는다", "일찍 잔다")
+    reworded = asked("train/1", "뜰채봉합을 한 날 밤에 환자가 해도 되는 것은?", 1, others)
+    opposite = asked("train/2", "뜰채봉합을 한 날 저녁에 환자가 하면 안 되는 것은?", 0, others)
+    same, other = find_hits([reworded, opposite], benchmark, rule="stem_and_choices", threshold=0.4)
+    assert (same.same_answer, same.row_answer, same.hit_answer) == (True, STATEMENTS[2], STATEMENTS[2])
+    assert (same.asks_else, other.asks_else, other.same_answer) == (False, True, False)
+    assert "same answer" in same.reason
+    assert "asks something else" in other.reason
+    assert "other answer" in other.reason
+
+
+def test_a_like_stem_with_the_same_answer_is_a_match_for_the_rule_that_wants_more_than_the_stem() -> None:
+    item = Item(VIGNETTE.id, VIGNETTE.text, VIGNETTE.choices, answer="에피네프린 근육주사")
+    text = VIGNETTE.text.replace("병원에 왔다", "내원하였다")
+    same = Item("train/1", text, ("에피네프린을 근육주사", *OTHERS[1:]), answer="에피네프린을 근육주사")
+    other = Item("train/2", text, OTHERS, answer=OTHERS[0])
+    hits = find_hits([same, other], [item], rule="stem_and_choices", threshold=0.5)
+    assert [(hit.row_id, hit.kind, hit.dropped) for hit in hits] == [
+        ("train/1", "near_stem", True),
+        ("train/2", "near_stem", False),
+    ]
+    assert "both differ" in hits[1].reason
+
+
+def test_the_benchmark_item_with_the_rows_answer_comes_first_and_is_never_cut_off() -> None:
+    row = Item("train/1", VIGNETTE.text, OTHERS, answer=OTHERS[0])
+    many = [Item(f"test/{n}", VIGNETTE.text, (f"{n}번", "없음"), answer="없음") for n in range(5)]
+    twin = Item("test/9", VIGNETTE.text.replace("병원에 왔다", "내원하였다"), ("발열", "없음"), answer="발열")
+    hits = find_hits([row], [*many, twin], rule="stem_and_choices", threshold=0.5)
+    assert [(hit.hit_id, hit.dropped) for hit in hits] == [("test/9", True), ("test/0", False), ("test/1", False)]
+
+
+@pytest.mark.parametrize(
+    ("row", "item", "is_generic"),
+    [
+        ("「가상보험법」상 뜰채급여는?", "「가상보험법」상 뜰채급여로 받을 수 있는 것은?", True),
+        ("「가상보험법」상 봉합사의 업무는?", "「가상보험법」상 봉합사의 업무가 아닌 것은?", True),
+        ("나비(N) 봉합의 특징은?", "나비(N) 봉합의 특징으로 옳은 것은?", True),
+        ("뜰채봉합의 원칙에 관한 설명으로 옳은 것은?", "뜰채봉합의 원칙은?", True),
+        ("뜰채봉합을 한 날 저녁에 호발하는 합병증은?", "뜰채봉합을 한 날 저녁에 가장 호발하는 합병증은?", False),
+        (VIGNETTE.text, VIGNETTE.text, False),
+    ],
+)
+def test_a_stem_is_generic_if_little_is_left_without_law_gloss_ask_and_open_noun(
+    row: str, item: str, is_generic: bool
+) -> None:
+    for one, other in ((row, item), (item, row)):
+        (hit,) = find_hits([Item("train/1", one, OTHERS)], [Item("test/1", other, CHOICES)], rule="stem", threshold=0.3)
+        assert hit.is_generic is is_generic
+        assert ("generic stem" in hit.reason) is is_generic
+
+
+def test_an_exam_question_quoted_in_a_doctors_answer_is_found() -> None:
+    answer = f"시험에도 나오는 이야기입니다. {VIGNETTE.text} 답은 주사입니다. 약을 바꾸고 사흘 뒤에 다시 오세요."
+    consult = Consult(
+        id="c-1", question="두드러기가 났어요", patient_information="3세", answer=answer, source="hidoc", raw_id=None
+    )
+    (hit,) = found(Item.of_consult(consult))
+    assert (hit.kind, hit.hit_id, hit.dropped) == ("contained", "test/2", True)
+    assert "of the exam question stands in the answer" in hit.reason
+    assert VIGNETTE.text in hit.row_text  # or nobody could see what was found
+    assert (hit.row_answer, hit.same_answer) == (None, None)
+
+
+def test_two_consults_that_differ_in_their_answers_alone_are_both_looked_at() -> None:
+    rows = [Item("c-1", "아파요", answer="쉬세요."), Item("c-2", "아파요", answer=VIGNETTE.text)]
+    assert [hit.row_id for hit in found(*rows)] == ["c-2"]
+
+
+def test_an_answer_is_searched_for_exam_questions_but_is_no_stem() -> None:
+    assert found(Item("c-1", "아파요", answer=TEST.text)) == []
+    rows = [Item("c-1", "무릎이 아파요", answer="쉬세요."), Item("c-2", "아이가 자주 깨요", answer="쉬세요.")]
+    assert near_duplicates(rows, threshold=0.5) == []
+
+
+@pytest.mark.parametrize("rule", ["stem", "stem_and_choices", "report"])
+def test_rows_that_are_not_trained_on_are_reported_and_never_dropped(rule: Rule) -> None:
+    hits = find_hits([vignette()], BENCHMARK, rule=rule, threshold=0.5, kept_because="nobody trains on these")
+    assert [(hit.dropped, hit.kept_because) for hit in hits] == [(False, "nobody trains on these")]
+    assert hits[0].reason.endswith("; kept: nobody trains on these")
+    assert as_dropped(hits) == []
 
 
 def test_the_same_stem_with_other_choices_is_no_near_duplicate() -> None:
@@ -359,4 +523,4 @@ def test_a_consult_record_keeps_its_page_as_its_group() -> None:
     consult = Consult(
         id="c-1", question="열이 나요", patient_information="3세", answer="답", source="hidoc", raw_id="page-1"
     )
-    assert Item.of_consult(consult) == Item("c-1", "열이 나요", context="3세", group="page-1")
+    assert Item.of_consult(consult) == Item("c-1", "열이 나요", context="3세", group="page-1", answer="답")

@@ -173,6 +173,16 @@ def test_a_stopped_crawl_goes_on_with_more_patience(kitchen: Kitchen) -> None:
     assert not (kitchen.models / PREVIOUS).exists()
 
 
+def test_the_status_promises_to_go_on_only_where_it_will(kitchen: Kitchen) -> None:
+    kitchen.fake("collect", failing=True)
+    with pytest.raises(KeyboardInterrupt):
+        kitchen.run(*COLLECTING).bring("collect")
+    (line,) = kitchen.run(*COLLECTING, "collect.retries=1").standing("collect").why
+    assert "goes on from there" in line
+    (line,) = kitchen.run(*COLLECTING, "collect.pages=2").standing("collect").why
+    assert "sets aside" in line
+
+
 def test_an_edited_prompt_makes_the_rewrites_stale(kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch) -> None:
     kitchen.run(*COLLECTING).bring("collect")
     kitchen.run(*COLLECTING).bring("restructure")

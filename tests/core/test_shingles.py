@@ -11,7 +11,9 @@ import pytest
 
 from stages.core.shingles import (
     Index,
+    asks_for_exception,
     bands,
+    bare_subject,
     containment,
     in_one_unit,
     jaccard,
@@ -122,6 +124,64 @@ def test_asking_for_the_wrong_statement_is_not_asking_for_the_right_one() -> Non
 
 def test_a_stem_that_is_nothing_but_its_ask_keeps_it() -> None:
     assert split_ask("옳은것은") == ("옳은것은", None)
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "뜰채봉합의 원칙으로 옳지 않은 것은?",
+        "봉합사의 업무에 해당하지 않는 것은?",
+        "봉합사의 업무가 아닌 것은?",
+        "가상병 환자에게 금기인 약은?",
+        "가상마이신과 함께 쓰는 것이 금기인 약물은?",
+        "봉합한 날 피해야 하는 음식은?",
+        "가상법상 봉합할 수 없는 경우는?",
+        "동의서에 적지 않아도 되는 것은?",
+        "진단으로 틀린 것은?\n혈액: 가상소 10 mg/dL, 소변: 정상",
+    ],
+)
+def test_a_question_for_what_is_not_so_is_known_by_its_ask(stem: str) -> None:
+    assert asks_for_exception(stem)
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "뜰채봉합의 원칙으로 옳은 것은?",
+        "열은 나지 않았다. 진단은?",
+        "낮잠에서 깨지 않은 아이를 위한 처치는?",
+        "쓰지 않는 손을 다쳤을 때 알맞은 처치는?",
+        "금기를 모두 확인한 다음 투여하는 약물은?",
+        "진단은?\n소변: 세균은 보이지 않는다.",
+        "",
+        "?",
+    ],
+)
+def test_a_no_in_the_story_does_not_turn_the_question_round(stem: str) -> None:
+    assert not asks_for_exception(stem)
+
+
+@pytest.mark.parametrize(
+    ("stem", "subject"),
+    [
+        ("「가상법」상 뜰채급여는?", "뜰채급여"),
+        ("「가상법」에서 정한 봉합사의 역할에 해당하는 것은?", "봉합사"),
+        ("가상보험법에서 정한 봉합사의 역할에 해당하는 것은?", "봉합사"),
+        ("뜰채(net) 봉합의 특징으로 옳은 것은?", "뜰채봉합"),
+        ("뜰채봉합의 원칙에 대한 설명으로 옳은 것은?", "뜰채봉합"),
+        ("", ""),
+    ],
+)
+def test_a_stem_without_its_law_glosses_ask_and_open_noun_is_its_bare_subject(stem: str, subject: str) -> None:
+    assert bare_subject(stem) == subject
+
+
+@pytest.mark.parametrize(
+    "stem", ["「" * 50_000, "(" * 50_000, "가" * 200_000, "가상법 " * 50_000, "않" * 100_000 + "?"]
+)
+def test_an_absurd_stem_has_a_subject_and_an_ask_all_the_same(stem: str) -> None:
+    assert len(bare_subject(stem)) <= len(stem)
+    assert not asks_for_exception(stem)
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.9])
