@@ -52,8 +52,8 @@ class Collect(Section):
     """Hidoc pages to raw consults: one request at a time, as robots.txt allows, every page kept."""
 
     seed: int  # of the jitter
-    contact: str | None = Field(None, pattern=r"^[!-~]+[@.][!-~]+$")  # e-mail address or web page of who answers for
-    # this crawl, in the user agent; None: collect refuses to run, unless offline
+    # e-mail address or web page of who answers for this crawl, in the user agent; None: no crawl, unless offline
+    contact: str | None = Field(None, pattern=r"^[!-~]+[@.][!-~]+$")
     site: str = Field("https://www.hidoc.co.kr", pattern=r"^https?://[\w.-]+(:\d+)?$")
     departments: tuple[str, ...] = Field(HIDOC_DEPARTMENTS, min_length=1)
     pages: int | None = Field(None, gt=0)  # list pages a department; None: until `consults` are found or none is left
@@ -181,16 +181,16 @@ class Prepare(Section):
     benchmark: str | None  # hub id, local mirror in the hub's layout, folder of <subset>/<split>.jsonl; None: imported
     benchmark_revision: str | None = None
     subsets: tuple[Subset, ...] = Field(("doctor", "nurse", "pharm", "dentist"), min_length=1)
-    consults: Path | None = (
-        None  # JSONL in the report's form; None: collected or imported ones, or exam questions alone
-    )
+    consults: Path | None = None  # JSONL in the report's form; None: collected or imported ones, or no consults
     deidentify: bool = True  # of that file; collected and imported consults always are
     quality: Quality = Quality()
     decontaminate: Literal["stem", "stem_and_choices", "report"] = "stem"  # what must be alike for a row to be dropped
-    near: float = Field(0.5, gt=0, le=1)  # Jaccard of 3-character shingles from which texts are alike; 1: only equal
-    # ones. 0.5: measured on the benchmark and on planted paraphrases, tests/benchmarks/decontamination.py
-    drawn_test: float = Field(0.5, gt=0, lt=1)  # share for the test, where the benchmark is an imported file that names
-    drawn_fewshot: int = Field(5, ge=1)  # no splits; and questions of each subset to be shown as examples
+    # Jaccard of 3-character shingles from which texts are alike: decontamination, duplicates and split; 1: only equal
+    # ones. 0.5 was chosen on the benchmark and on planted paraphrases (tests/benchmarks/decontamination.py)
+    near: float = Field(0.5, gt=0, le=1)
+    # where the benchmark is an imported file that names no splits: share of the test, and examples of each subset
+    drawn_test: float = Field(0.5, gt=0, lt=1)
+    drawn_fewshot: int = Field(5, ge=1)
     tokenizer: str | None = None  # whose tokens are counted; None: the model's base
     tokenizer_revision: str | None = None
     heldout_consults: float = Field(0.1, gt=0, lt=1)  # share of consults no training step sees
