@@ -23,6 +23,7 @@ QUIET = {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",  # lm-eval and datasets fork after the tokenizer was used
     "ARGILLA_ENABLE_TELEMETRY": "0",
     "PYTHONWARNINGS": "ignore",

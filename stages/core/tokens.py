@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from tokenizers import Tokenizer
 
@@ -35,6 +35,9 @@ def _file(base: str, revision: str | None) -> Path:
         return local
     if Path(base).is_dir() or base.startswith((".", "/")) or base.count("/") != 1 or Path(base).parent.is_dir():
         raise NoTokenizer(f"no {TOKENIZER} in {base}")
+    cached = try_to_load_from_cache(base, TOKENIZER, revision=revision)
+    if isinstance(cached, str):
+        return Path(cached)
     try:
         return Path(hf_hub_download(base, TOKENIZER, revision=revision))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
