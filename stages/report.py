@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.core import data_page, findings, plots, statistics, wording
+from stages.core.pages import environment
 from stages.core.pipeline import duration
 from stages.core.recipe import Report
 from stages.core.records import Checkpoint, Consult, read_jsonl
 
 log = logging.getLogger("kormed")
 
-TEMPLATES = Path(__file__).parent / "core" / "templates"
 EXAMPLES = 3  # dropped rows shown for each reason
 
 
@@ -118,22 +117,15 @@ def dpo_curves(proof: findings.Proof) -> dict[str, tuple[str, float | None]]:
 
 
 def render(name: str, page: dict[str, Any]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=name.endswith(".html"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {
+    templates = environment(is_html=name.endswith(".html"))
+    templates.filters |= {
         "duration": duration,
         "markdown": wording.markdown,
         "unbroken": wording.unbroken,
         "yaml": as_yaml,
     }
-    environment.globals |= {"plots": plots, "statistics": statistics, "Markup": Markup, **data_page.TEMPLATE_NAMES}
-    return environment.get_template(f"{name}.j2").render(page)
+    templates.globals |= {"plots": plots, "statistics": statistics, "Markup": Markup, **data_page.TEMPLATE_NAMES}
+    return templates.get_template(f"{name}.j2").render(page)
 
 
 def as_yaml(section: dict[str, Any]) -> str:

@@ -7,14 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from stages.core.decontamination import CHOICES_TOO, GENERIC, KINDS, SAME_ANSWER, Hit, Kind, Rule
+from stages.core.pages import environment
 
-TEMPLATES = Path(__file__).parent / "templates"
 RUN = 4  # characters that both texts must have in a row to be marked; three occur by chance all over a vignette
 BATCH = 25  # rows that open together
 LONGEST = 240  # characters of an unmarked stretch; a longer one is shortened in the middle
@@ -95,17 +92,10 @@ class Group(NamedTuple):
 
 def render_contamination(hits: Sequence[Hit], counts: Counts, settings: Settings) -> str:
     """The page of all hits, against the benchmark and within the training data."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.globals |= {"texts": texts, "choices": choices, "signs": signs, "rule": RULES[settings.rule]}
+    templates = environment()
+    templates.globals |= {"texts": texts, "choices": choices, "signs": signs, "rule": RULES[settings.rule]}
     rows = by_row(hits)
-    return environment.get_template("contamination.html.j2").render(
+    return templates.get_template("contamination.html.j2").render(
         counts=counts,
         settings=settings,
         generic=GENERIC,

@@ -1,33 +1,24 @@
 """data.html from an `Eda`: self-contained, no script, no request to anywhere; its pictures are the report's too."""
 
 import re
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from stages.core import eda as data
 from stages.core import plots, wording
 from stages.core.eda import Eda, Lengths, What
+from stages.core.pages import environment
 
-TEMPLATES = Path(__file__).parent / "templates"
 HUES: dict[What | None, str] = {"exam questions": "exam", "consults": "consult", None: "base"}
 HANGUL = re.compile(r"[ㄱ-ㆎ가-힣]")
 
 
 def render(eda: Eda, name: str) -> str:
     """The page about the data of the run `name`."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["unbroken"] = wording.unbroken
-    environment.globals |= TEMPLATE_NAMES
-    return environment.get_template("data.html.j2").render(eda=eda, name=name)
+    templates = environment()
+    templates.filters["unbroken"] = wording.unbroken
+    templates.globals |= TEMPLATE_NAMES
+    return templates.get_template("data.html.j2").render(eda=eda, name=name)
 
 
 def flow_picture(eda: Eda, what: What) -> Markup | None:
