@@ -61,7 +61,7 @@ def run(config: Collect, out: Path) -> dict[str, float]:
 
 
 def _reasons(crawl: Crawl) -> Counter[str]:
-    return Counter(row.reason.partition(":")[0] for row in (*crawl.dropped, *crawl.lists))
+    return Counter(row.kind for row in (*crawl.dropped, *crawl.lists))
 
 
 def ask_site(config: Collect, out: Path) -> Crawl:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages.core.deidentification import Span, deidentify
 from stages.core.errors import KormedError
-from stages.core.records import read_rows, write_rows
+from stages.core.records import read_rows, shown, write_rows
 from stages.core.span_scores import Scores, score
 
 Row = dict[str, object]
@@ -51,7 +51,7 @@ def measure(path: Path) -> dict[str, Scores]:
 def text_of(path: Path, line: int, row: Row) -> str:
     text = row.get("text")
     if not isinstance(text, str):
-        found = f"columns {', '.join(row)}" if "text" not in row else repr(text)[:60]
+        found = f"columns {', '.join(row)}" if "text" not in row else shown(text)
         raise KormedError(f"{path}:{line}: field 'text': text was wanted, found {found}")
     return text
 
@@ -59,7 +59,7 @@ def text_of(path: Path, line: int, row: Row) -> str:
 def labels_of(path: Path, line: int, text: str, row: Row) -> Sequence[Span]:
     spans = row.get("spans")
     if not isinstance(spans, list):
-        raise KormedError(f"{path}:{line}: field 'spans': a list of labels was wanted, found {spans!r:.60}")
+        raise KormedError(f"{path}:{line}: field 'spans': a list of labels was wanted, found {shown(spans)}")
     try:
         labels = [Span.model_validate(span) for span in spans]
     except ValueError as error:

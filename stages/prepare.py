@@ -98,10 +98,10 @@ def decontaminate(
 ) -> tuple[Exam, list[Consult]]:
     """The rows that do not stand in the benchmark's test and few-shot items, as far as the recipe's rule goes."""
     protected = split_items(sources, "test", "fewshot")
-    exam_hits = find_hits(items(exam), protected, rule=config.decontaminate, threshold=config.near)
-    consult_hits = find_hits(
-        map(Item.of_consult, consults), protected, rule=config.decontaminate, threshold=config.near
-    )
+    rows = [*items(exam), *map(Item.of_consult, consults)]  # together, since to index the benchmark takes a while
+    hits = find_hits(rows, protected, rule=config.decontaminate, threshold=config.near)
+    exam_hits = [hit for hit in hits if hit.row_id in exam]
+    consult_hits = [hit for hit in hits if hit.row_id not in exam]
     waterfall.dev_hits += find_hits(
         split_items(sources, "dev"),
         split_items(sources, "test"),  # few-shot items are taken from dev
@@ -204,7 +204,7 @@ def explore(
 
 def contamination(config: Prepare, questions: Questions, exam: int, consults: int, waterfall: Waterfall) -> str:
     """The page of everything that was alike."""
-    protected = {name: count(questions, name) for name in ("test", "fewshot")}
+    protected = {"test": count(questions, "test"), "fewshot": count(questions, "fewshot")}
     return render_contamination(
         [*waterfall.hits, *waterfall.dev_hits],
         Counts(exam, consults, protected),

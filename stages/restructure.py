@@ -154,7 +154,7 @@ def metrics(
     rewrites: Sequence[Rewrite],
     masks: dict[str, dict[str, dict[str, int]]],
 ) -> dict[str, float]:
-    reasons = Counter(row.reason.partition(":")[0] for row in dropped)
+    reasons = Counter(row.kind for row in dropped)
     for reason, count in sorted(reasons.items()):
         log.info("restructure: dropped %d: %s", count, reason)
     if not consults:

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from stages.core.hidoc import DEPARTMENTS
+from stages.core.recipe import DEPARTMENTS
 
 Layout = Literal["new", "old"]
 Behaviour = Callable[["Handler"], None]

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from stages.core.records import (
     Preference,
     write_jsonl,
 )
+from tests.pages import assert_asks_nothing_of_the_network, words
 
 SETTINGS: dict[str, Any] = {
     "task": "kormedmcqa",
@@ -294,30 +294,6 @@ def made(run: Path, side_by_side: int = 12) -> tuple[str, str]:
     return (out / "report.html").read_text(encoding="utf-8"), (out / "report.md").read_text(encoding="utf-8")
 
 
-def words(html: str) -> str:
-    """The page's visible text, white space folded."""
-
-    class Text(HTMLParser):
-        def __init__(self) -> None:
-            super().__init__()
-            self.found: list[str] = []
-            self.hidden = False
-
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            self.hidden = self.hidden or tag in ("style", "title")
-
-        def handle_endtag(self, tag: str) -> None:
-            self.hidden = self.hidden and tag not in ("style", "title")
-
-        def handle_data(self, data: str) -> None:
-            if not self.hidden:
-                self.found.append(data)
-
-    parser = Text()
-    parser.feed(html)
-    return " ".join(" ".join(parser.found).split())
-
-
 def test_relative_change_is_written_as_the_published_report_writes_it(two: Path) -> None:
     html, markdown = made(two)
     assert "33.10 %" in words(html)
@@ -401,20 +377,7 @@ def test_an_answer_cannot_inject_markup(two: Path) -> None:
 
 def test_the_page_asks_nothing_of_the_network(three: Path) -> None:
     html, _ = made(three)
-
-    class Outside(HTMLParser):
-        found: list[tuple[str, str | None]] = []  # noqa: RUF012
-
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            assert tag not in ("script", "link", "iframe", "object", "embed", "base")
-            self.found += [(n, v) for n, v in attrs if n in ("src", "srcset", "href", "action", "poster", "xlink:href")]
-
-    outside = Outside()
-    outside.feed(html)
-    assert all(value is not None and value.startswith("#") for _, value in outside.found)
-    assert "url(" not in html
-    assert "@import" not in html
-    assert "default-src 'none'" in html
+    assert_asks_nothing_of_the_network(html)
 
 
 def test_a_base_that_knew_nothing_has_no_relative_change(two: Path) -> None:

@@ -124,17 +124,19 @@ def changed(folder: Path, manifest: Manifest) -> str | None:
     )
 
 
-def differences(manifest: Manifest, request: Request) -> list[str]:
-    """Why a complete artifact is not what is asked for, one line a changed key or input; empty when it is."""
+def differences(manifest: Manifest, request: Request, section: str = "") -> list[str]:
+    """Why a complete artifact is not what is asked for, one line a changed key or input; empty when it is.
+
+    `section` stands before each key, as `prepare.` does in a recipe.
+    """
     lines = []
     was, now = flatten(manifest.config), flatten(request.config)
     for key in sorted((was.keys() | now.keys()) - set(request.incidental)):
         if was.get(key) != now.get(key):
             file = key.removesuffix("_sha256")
             changed_file = f"the file or folder that {file} names has changed"
-            lines.append(
-                changed_file if file != key else f"{key}: made with {was.get(key)!r}, asked for {now.get(key)!r}"
-            )
+            changed_key = f"{section}{key}: made with {was.get(key)!r}, asked for {now.get(key)!r}"
+            lines.append(changed_file if file != key else changed_key)
     for name in sorted(manifest.inputs.keys() | request.inputs.keys()):
         before, after = manifest.inputs.get(name), request.inputs.get(name)
         if before != after:

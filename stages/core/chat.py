@@ -25,6 +25,11 @@ GEMMA_TEMPLATE = (
 )
 
 
+def control_token(text: str) -> str | None:
+    """The first of Gemma's control tokens that stands in a text; None: none does."""
+    return next((token for token in CONTROL_TOKENS if token in text), None)
+
+
 def exam_text(question: ExamQuestion) -> str:
     """The published report's form: the question, `A. …` to `E. …` a line each, `정답:`."""
     choices = "\n".join(f"{letter}. {choice}" for letter, choice in zip("ABCDE", question.choices, strict=True))

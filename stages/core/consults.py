@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stages.core import chat
-from stages.core.deidentification import deidentify, find_spans
+from stages.core.deidentification import deidentify, full_names
 from stages.core.errors import KormedError
 from stages.core.records import Consult, Decision, read_rows, shown
 
@@ -51,7 +51,7 @@ def _consult(place: str, row: Mapping[str, object]) -> Consult:
             f"information, found {shown(instruction)} that begins otherwise"
         )
     for field, text in (("question", question), ("instruction", instruction), ("answer", answer)):
-        if token := next((token for token in chat.CONTROL_TOKENS if token in text), None):
+        if token := chat.control_token(text):
             raise KormedError(f"{place}: field {field!r}: {token} is a control token of Gemma's; take it out")
     id = row.get("id")
     if id is not None and not isinstance(id, str | int):
@@ -74,10 +74,9 @@ def _consult(place: str, row: Mapping[str, object]) -> Consult:
 def mask(consult: Consult) -> tuple[Consult, Counter[str]]:
     """The consult with every personal detail masked, and how many of each type there were."""
     texts = {field: getattr(consult, field) for field in ("question", "patient_information", "answer")}
-    spans = [span for text in texts.values() for span in find_spans(text)]
-    names = {span.text for span in spans if span.type == "name" and len(span.text) > 2}  # in one field, and so in all
+    names = set().union(*map(full_names, texts.values()))  # known from one field, and so in all
     masked = {field: deidentify(text, names) for field, text in texts.items()}
-    counts = Counter(str(span.type) for found in masked.values() for span in found.spans)
+    counts = sum((found.counts for found in masked.values()), Counter[str]())
     return consult.model_copy(update={field: found.text for field, found in masked.items()}), counts
 
 

@@ -38,6 +38,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
+from scipy.cluster.hierarchy import DisjointSet
+
 from stages.core import shingles
 from stages.core.records import Consult, Dropped, ExamQuestion, Record
 from stages.core.shingles import (
@@ -467,26 +469,16 @@ def clusters(items: Sequence[Item], *, threshold: float) -> list[set[str]]:
     `near_duplicates` keeps both, share a cluster.
     """
     texts = Texts(items)
-    leader = list(range(len(items)))
-
-    def lead(row: int) -> int:
-        while leader[row] != row:
-            leader[row] = leader[leader[row]]
-            row = leader[row]
-        return row
-
+    rows = DisjointSet(range(len(items)))
     first: dict[str | int, int] = {}  # text or group: the first row of it
     for row, item in enumerate(items):
-        leader[lead(row)] = lead(first.setdefault(texts.of_row[row], row))
+        rows.merge(row, first.setdefault(texts.of_row[row], row))
         if item.group is not None:
-            leader[lead(row)] = lead(first.setdefault(item.group, row))
+            rows.merge(row, first.setdefault(item.group, row))
     for text, likes in enumerate(texts.alike(threshold)):
         for other, _ in likes:
-            leader[lead(first[text])] = lead(first[other])
-    members: dict[int, set[str]] = {}
-    for row, item in enumerate(items):
-        members.setdefault(lead(row), set()).add(item.id)
-    return list(members.values())
+            rows.merge(first[text], first[other])
+    return [{items[row].id for row in members} for members in rows.subsets()]
 
 
 class Texts:

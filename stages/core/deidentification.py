@@ -13,6 +13,7 @@ pattern is anchored or bounded, so time is linear in the text's length.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ from stages.core.folding import MARK, MARKS, Kind, Range, fold, hide
 from stages.core.records import Record
 from stages.core.word_lists import load_drugs
 
-__all__ = ["MARK", "MARKS", "Kind", "Masked", "Span", "deidentify", "find_spans", "load_drugs"]
+__all__ = ["MARK", "MARKS", "Kind", "Masked", "Span", "deidentify", "find_spans", "full_names", "load_drugs"]
 
 FINDERS: tuple[tuple[Kind, Callable[[str], Iterator[Range]]], ...] = (  # the earlier one keeps what two want
     ("email", find_emails),
@@ -71,6 +72,11 @@ class Masked:
     text: str
     spans: tuple[Span, ...]
 
+    @property
+    def counts(self) -> Counter[str]:
+        """How many spans of each type."""
+        return Counter(span.type for span in self.spans)
+
 
 def deidentify(text: str, known_names: Collection[str] = ()) -> Masked:
     """`text` with every span replaced by its mark. `known_names` (a page's doctor) are masked wherever they stand."""
@@ -80,6 +86,11 @@ def deidentify(text: str, known_names: Collection[str] = ()) -> Masked:
         parts += [text[at : span.start], MARKS[span.type]]
         at = span.end
     return Masked("".join([*parts, text[at:]]), spans)
+
+
+def full_names(text: str) -> set[str]:
+    """Names of three letters and more that give themselves away somewhere in the text; shorter ones look like words."""
+    return {span.text for span in find_spans(text) if span.type == "name" and len(span.text) > 2}
 
 
 def find_spans(text: str, known_names: Collection[str] = ()) -> tuple[Span, ...]:

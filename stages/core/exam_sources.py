@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core.eda import FlowStep
-from stages.core.kormedmcqa import ALL, Imported, Questions, own_benchmark, read_benchmark, read_imported
+from stages.core.kormedmcqa import ALL, Imported, Questions, Split, own_benchmark, read_benchmark, read_imported
 from stages.core.quality import is_broken, tidy
 from stages.core.recipe import Prepare
 from stages.core.records import LETTERS, Decision, Dropped, ExamQuestion, read_jsonl
@@ -38,14 +38,15 @@ def read_exam_sources(config: Prepare, import_: Path | None) -> ExamSources:
     imported = read_imported(import_ / "questions") if import_ else {}
     imported, broken, decisions = tidied(imported)
     dropped = read_jsonl(import_ / "questions" / "dropped.jsonl", Dropped) if import_ else []
-    reasons = Counter(row.reason.partition(":")[0] for row in dropped)
+    reasons = Counter(row.kind for row in dropped)
     if broken:
         reasons["broken_encoding"] = broken
     read = total(imported)
     if config.benchmark is None:
         benchmark = own_benchmark(imported, config.subsets, config.drawn_test, config.drawn_fewshot, config.seed)
         train = numbered(OWN, benchmark)
-        uses = {f"asked in the benchmark ({split})": count(benchmark, split) for split in ("dev", "test", "fewshot")}
+        asked: tuple[Split, ...] = ("dev", "test", "fewshot")
+        uses = {f"asked in the benchmark ({split})": count(benchmark, split) for split in asked}
         uses["of a subset that prepare.subsets does not name"] = read - total(benchmark)
     else:
         benchmark = read_benchmark(config.benchmark, config.benchmark_revision, config.subsets)
@@ -115,5 +116,5 @@ def total(questions: BySplit) -> int:
     return sum(len(rows) for splits in questions.values() for rows in splits.values())
 
 
-def count(questions: Questions, split: str) -> int:
-    return sum(len(rows) for splits in questions.values() for name, rows in splits.items() if name == split)
+def count(questions: Questions, split: Split) -> int:
+    return sum(len(splits[split]) for splits in questions.values())

@@ -11,21 +11,8 @@ from urllib.parse import urlencode
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from stages.core.recipe import DEPARTMENTS
 from stages.core.records import Dropped, RawAnswer, RawConsult
-
-DEPARTMENTS = {
-    "PD000": "소아청소년과",
-    "PF000": "가정의학과",
-    "PMG00": "소화기내과",
-    "PN000": "신경과",
-    "PY000": "산부인과",
-    "PR000": "재활의학과",
-    "PU000": "비뇨의학과",
-    "PE000": "이비인후과",
-    "PP000": "정신건강의학과",
-    "PO000": "정형외과",
-    "PS000": "피부과",
-}
 
 CARD = "div.qna_main"
 PAGING = "div.paging_type1"

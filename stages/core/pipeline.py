@@ -13,11 +13,10 @@ from typing import Any, Literal
 from stages.core import artifacts
 from stages.core.artifacts import Manifest, Request
 from stages.core.errors import KormedError
-from stages.core.recipe import Recipe
+from stages.core.recipe import PROMPT, Recipe
 
 log = logging.getLogger("kormed")
 
-PROMPT = Path(__file__).parent / "prompts" / "restructure.md"  # unless the recipe names another
 RESPONSES = "responses"  # what people entered: append-only, pulled from Argilla, made by no stage
 
 
@@ -255,10 +254,7 @@ class Run:
         if inputs is None:
             inputs = manifest.inputs
         section = stage.section.rstrip("_")
-        why_stale += [
-            line if line.startswith(("input ", "the file ")) else f"{section}.{line}"
-            for line in artifacts.differences(manifest, self.request(stage, inputs))
-        ]
+        why_stale += artifacts.differences(manifest, self.request(stage, inputs), f"{section}.")
         return Standing(stage, "stale" if why_stale else "done", tuple(why_stale), manifest)
 
     def _begun(self, stage: Stage) -> tuple[str, ...]:

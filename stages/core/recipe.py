@@ -29,9 +29,20 @@ Rule = Literal[  # of quality, in the order in which they run; what each does: s
     "question_is_answer",
 ]
 
-# Hidoc's codes: paediatrics, family medicine, gastroenterology, neurology, gynaecology, rehabilitation, urology,
-# otolaryngology, psychiatry, orthopaedics, dermatology.
-HIDOC_DEPARTMENTS = ("PD000", "PF000", "PMG00", "PN000", "PY000", "PR000", "PU000", "PE000", "PP000", "PO000", "PS000")
+PROMPT = Path(__file__).parent / "prompts" / "restructure.md"  # of restructure, unless the recipe names another
+DEPARTMENTS = {  # of Hidoc, by code
+    "PD000": "소아청소년과",
+    "PF000": "가정의학과",
+    "PMG00": "소화기내과",
+    "PN000": "신경과",
+    "PY000": "산부인과",
+    "PR000": "재활의학과",
+    "PU000": "비뇨의학과",
+    "PE000": "이비인후과",
+    "PP000": "정신건강의학과",
+    "PO000": "정형외과",
+    "PS000": "피부과",
+}
 
 
 class Section(BaseModel):
@@ -55,7 +66,7 @@ class Collect(Section):
     # e-mail address or web page of who answers for this crawl, in the user agent; None: no crawl, unless offline
     contact: str | None = Field(None, pattern=r"^[!-~]+[@.][!-~]+$")
     site: str = Field("https://www.hidoc.co.kr", pattern=r"^https?://[\w.-]+(:\d+)?$")
-    departments: tuple[str, ...] = Field(HIDOC_DEPARTMENTS, min_length=1)
+    departments: tuple[str, ...] = Field(tuple(DEPARTMENTS), min_length=1)
     pages: int | None = Field(None, gt=0)  # list pages a department; None: until `consults` are found or none is left
     consults: int | None = Field(None, gt=0)  # usable consults to find; None: all on the list pages
     store: Path = Path("data/hidoc")  # raw pages, compressed; shared by recipes, never fetched twice

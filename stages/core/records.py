@@ -114,6 +114,11 @@ class Dropped(Record):
     hit: str | None = None
     similarity: float | None = None  # 0 to 1, to `hit`; None: there is nothing to compare with
 
+    @property
+    def kind(self) -> str:
+        """The reason without what is told of this row alone, behind the first colon: what rows are counted by."""
+        return self.reason.partition(":")[0]
+
 
 class Decision(Record):
     """What a rule did to a row that went on: for `kormed trace`, and so that it can be taken back."""

@@ -5,11 +5,12 @@ A reason to drop a row is a fixed phrase, mostly followed by ": " and what is to
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from stages.core.deidentification import deidentify
+from stages.core.consults import told
+from stages.core.deidentification import deidentify, full_names
 from stages.core.folding import MARKS
 from stages.core.quality import tidy
 from stages.core.recipe import Restructure
@@ -139,11 +140,6 @@ def doctor_name(doctor: str) -> str:
     return name if len(name) > 1 else ""
 
 
-def full_names(text: str) -> Iterator[str]:
-    """Names of three letters and more that give themselves away somewhere in the text; shorter ones look like words."""
-    return (span.text for span in deidentify(text).spans if span.type == "name" and len(span.text) > 2)
-
-
 def mask(text: str, names: Collection[str], clinics: Iterable[str]) -> tuple[str, Counter[str]]:
     """The text with personal data masked, and how many masks by type. Names and clinics go wherever they stand."""
     counts: Counter[str] = Counter()
@@ -153,7 +149,7 @@ def mask(text: str, names: Collection[str], clinics: Iterable[str]) -> tuple[str
             text, found = re.subn(literally, MARKS["hospital"], text)
             counts["hospital"] += found
     masked = deidentify(text, names)
-    counts.update(span.type for span in masked.spans)
+    counts += masked.counts
     return masked.text, +counts
 
 
@@ -282,9 +278,7 @@ def decide(id: str, original: Original, chosen: Chosen, done: Rewrite) -> list[D
     decisions = [Decision(id=id, rule="tidied", detail=", ".join(tidied))] if tidied else []
     decisions.append(Decision(id=id, rule="answer chosen", detail=chosen.why))
     counts = sum((Counter(masks) for masks in original.masks.values()), Counter(done.masks))
-    if counts:
-        told = ", ".join(f"{mark} {count}" for mark, count in sorted(counts.items()))
-        decisions.append(Decision(id=id, rule="deidentified", detail=told))
+    decisions += [told(id, counts)] if counts else []
     if done.tries:
         earlier = "".join(f"; try {at} rejected: {one.reason}" for at, one in enumerate(done.rejections, start=1))
         decisions.append(

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from stages.core.chat import CONTROL_TOKENS
+from stages.core.chat import control_token
 from stages.core.deidentification import deidentify, load_drugs
 from stages.core.errors import KormedError
 from stages.core.fidelity import invented, missing
+from stages.core.recipe import PROMPT
 from stages.core.records import Message, Record, describe
 
-PROMPT = Path(__file__).with_name("prompts") / "restructure.md"
 CONSULT, PROBLEMS = "{{consult}}", "{{problems}}"
 
 LONGEST = 1.5  # a rewrite of more characters than so many times the original's is no clearer than the original
@@ -176,7 +176,7 @@ def _finished(
 def mask(text: str) -> tuple[str, Counter[str]]:
     """The text with personal data masked, and how many masks by type."""
     masked = deidentify(text)
-    return masked.text, Counter(span.type for span in masked.spans)
+    return masked.text, masked.counts
 
 
 def judge(original: str, reply: Reply) -> tuple[Rewritten | str, Counter[str]]:
@@ -247,10 +247,6 @@ def no_question(question: str) -> str | None:
     if not any(c.isalpha() for c in rest):
         return "question only greets, thanks or asks for an answer"
     return None if ASKS.search(rest) else "question asks nothing: a sentence that asks was wanted"
-
-
-def control_token(text: str) -> str | None:
-    return next((token for token in CONTROL_TOKENS if token in text), None)
 
 
 def not_korean(original: str, question: str, both: str) -> str | None:

@@ -3,6 +3,9 @@
 import logging
 import random
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from scipy.cluster.hierarchy import DisjointSet
 
 from stages.core.errors import KormedError
 from stages.core.records import Consult, Dropped, Part
@@ -55,26 +58,15 @@ def split(
 
 def grouped(consults: Sequence[Consult], similar: Iterable[set[str]]) -> list[list[Consult]]:
     """The consults in groups that must not be torn apart, sorted by id so that the file's order does not matter."""
-    leader = {consult.id: consult.id for consult in consults}
-
-    def find(id: str) -> str:
-        while leader[id] != id:
-            leader[id] = leader[leader[id]]
-            id = leader[id]
-        return id
-
+    by_id = {consult.id: consult for consult in sorted(consults, key=lambda consult: consult.id)}
+    groups = DisjointSet(by_id)
     by_raw: dict[str, set[str]] = {}
     for consult in consults:
         by_raw.setdefault(consult.raw_id or consult.id, set()).add(consult.id)
-    for together in [*by_raw.values(), *similar]:
-        first, *others = sorted(together & leader.keys()) or [""]
-        for other in others:
-            low, high = sorted((find(first), find(other)))
-            leader[high] = low
-    groups: dict[str, list[Consult]] = {}
-    for consult in sorted(consults, key=lambda consult: consult.id):
-        groups.setdefault(find(consult.id), []).append(consult)
-    return list(groups.values())
+    for together in (*by_raw.values(), *similar):
+        for one, other in pairwise(together & by_id.keys()):
+            groups.merge(one, other)
+    return [[by_id[id] for id in sorted(group)] for group in groups.subsets()]
 
 
 def take(groups: list[list[Consult]], wanted: int, *, leave: int) -> tuple[list[list[Consult]], list[list[Consult]]]:

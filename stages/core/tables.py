@@ -119,7 +119,7 @@ def flaw(text: str) -> str | None:
         return "a NUL byte"
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
         return "half a character (a lone surrogate)"
-    if token := next((token for token in chat.CONTROL_TOKENS if token in text), None):
+    if token := chat.control_token(text):
         return f"{token}, a control token of Gemma's"
     return None
 

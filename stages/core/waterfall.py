@@ -110,4 +110,4 @@ def _reasons(path: Path, kept: Set[str]) -> dict[str, int]:
     A dropped answer (`<consult>/<number>`) of a consult that was kept is no dropped consult.
     """
     gone = [row for row in read_jsonl(path, Dropped) if row.id.rpartition("/")[0] not in kept]
-    return dict(Counter(row.reason.partition(":")[0] for row in gone))
+    return dict(Counter(row.kind for row in gone))

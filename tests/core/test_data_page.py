@@ -1,6 +1,5 @@
 """data.html: the numbers of the record, in a page that asks nothing of anyone."""
 
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from stages.core import chat, data_page, eda
 from stages.core.eda import Eda, FlowStep, Hits
 from stages.core.records import Example
+from tests.pages import assert_asks_nothing_of_the_network, words
 
 PUBLISHED = {"all": {"train": 3_401, "dev": 1_059, "test": 3_009}}
 
@@ -53,30 +53,6 @@ def page(rows: list[Example], **more: Any) -> str:
         "tokenizer": "google/gemma-2-2b-it",
     }
     return data_page.render(Eda.model_validate(found | more), "run <1>")
-
-
-def words(html: str) -> str:
-    """The page's visible text, white space folded."""
-
-    class Text(HTMLParser):
-        def __init__(self) -> None:
-            super().__init__()
-            self.found: list[str] = []
-            self.hidden = False
-
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            self.hidden = self.hidden or tag in ("style", "title")
-
-        def handle_endtag(self, tag: str) -> None:
-            self.hidden = self.hidden and tag not in ("style", "title")
-
-        def handle_data(self, data: str) -> None:
-            if not self.hidden:
-                self.found.append(data)
-
-    parser = Text()
-    parser.feed(html)
-    return " ".join(" ".join(parser.found).replace("\u00a0", " ").split())
 
 
 def test_the_page_says_what_came_of_the_rows() -> None:
@@ -183,17 +159,4 @@ def test_a_page_is_made_of_whatever_rows_there_are(rows: list[Example]) -> None:
 
 
 def test_the_page_asks_nothing_of_the_network() -> None:
-    html = page(ROWS + CONSULTS)
-
-    class Outside(HTMLParser):
-        found: list[tuple[str, str | None]] = []  # noqa: RUF012
-
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            assert tag not in ("script", "link", "iframe", "object", "embed", "base")
-            self.found += [(n, v) for n, v in attrs if n in ("src", "srcset", "href", "action", "poster", "xlink:href")]
-
-    outside = Outside()
-    outside.feed(html)
-    assert all(value is not None and value.startswith("#") for _, value in outside.found)
-    assert "url(" not in html
-    assert "default-src 'none'" in html
+    assert_asks_nothing_of_the_network(page(ROWS + CONSULTS))

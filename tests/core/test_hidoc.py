@@ -7,7 +7,7 @@ import pytest
 
 from stages.core import hidoc
 from stages.core.hidoc import LayoutChanged, Reading, consult_number, decode, read_consult, read_list
-from stages.core.recipe import HIDOC_DEPARTMENTS
+from stages.core.recipe import DEPARTMENTS, Collect
 from stages.core.records import RawConsult, read_jsonl, write_jsonl
 from tests.hidoc_site import SiteAnswer, SiteConsult, consult_page, frame, list_page, make_consults
 
@@ -242,4 +242,5 @@ def test_dates_are_iso_where_they_can_be_read(text: str, date: str) -> None:
 
 
 def test_every_department_of_the_default_recipe_has_its_name() -> None:
-    assert set(hidoc.DEPARTMENTS) == set(HIDOC_DEPARTMENTS)
+    assert set(Collect(seed=1, pages=1).departments) == set(DEPARTMENTS)
+    assert all(DEPARTMENTS.values())

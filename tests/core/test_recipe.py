@@ -303,7 +303,7 @@ def test_every_choice_can_be_written_in_yaml_as_it_stands(tmp_path: Path) -> Non
     """`off`, `on`, `yes` and `no` are no words in YAML but true and false: a recipe could not say them."""
 
     def words(model: type[Section]) -> set[str]:
-        found = {name for name, field in model.model_fields.items() for name in [field.alias or name]}
+        found = {field.alias or name for name, field in model.model_fields.items()}
         for field in model.model_fields.values():
             kinds = [field.annotation]
             while kinds:
