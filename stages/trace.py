@@ -29,6 +29,7 @@ def trace(id: str, runs: Sequence[Path] | None, models: Path = Path("models")) -
     if not found:
         near = difflib.get_close_matches(id, known, n=3)
         hint = f"; near it: {', '.join(near)}" if near else ""
+        hint = hint if known else "; nothing is made there yet (kormed prepare RECIPE, or make prepare)"
         raise KormedError(f"{id}: no run in {', '.join(map(str, folders)) or models} knows this id{hint}")
     return "\n\n".join(found)
 

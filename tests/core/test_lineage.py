@@ -141,3 +141,8 @@ def test_a_users_own_id_leads_to_the_row(tmp_path: Path) -> None:
     for artifact in ("import", "restructure"):
         finish(run, artifact)
     assert places(run, "7") == ["import/consults.jsonl:1", "restructure/consults.jsonl:1"]
+
+
+def test_before_anything_is_made_the_way_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KormedError, match="nothing is made there yet .kormed prepare"):
+        trace.trace("hidoc-C1", [tmp_path / "models" / "mine"])
