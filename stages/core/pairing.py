@@ -78,6 +78,17 @@ def pair(
     )
 
 
+def swap(comparison: Comparison) -> Comparison:
+    """The same comparison with its sides swapped, as a hidden repeat shows it. Swapped twice it is the first again."""
+    return comparison.model_copy(
+        update={
+            "id": comparison_id(comparison.consult_id, comparison.b.text, comparison.a.text),
+            "a": comparison.b,
+            "b": comparison.a,
+        }
+    )
+
+
 def comparison_id(consult_id: str, a: str, b: str) -> str:
     """The same consult with the same two texts on the same sides is the same comparison, whatever run made it."""
     return hashlib.sha256("\0".join((consult_id, a, b)).encode()).hexdigest()[:16]

@@ -17,7 +17,11 @@ from stages.core.recipe import PROMPT, Recipe
 
 log = logging.getLogger("kormed")
 
-RESPONSES = "responses"  # what people entered: append-only, pulled from Argilla, made by no stage
+# What people entered: append-only, pulled from Argilla, made by no stage. Two files, so that what is said of DPO's
+# answers makes nothing stale that DPO was made of.
+RESPONSES = "responses"  # to candidates' comparisons, adjudicators' decisions among them
+VERDICTS = "verdicts"  # to compare's pairs of SFT's and DPO's answers
+ENTERED = {RESPONSES: "responses/responses.jsonl", VERDICTS: "responses/verdicts.jsonl"}
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,14 @@ PIPELINE = (
         "comparisons",
     ),
     Stage(
+        "agreement",
+        "stages.agreement",
+        "agreement",
+        (Read("candidates", ("comparisons.jsonl",)), Read(RESPONSES)),
+        "responses",
+        derived=True,
+    ),
+    Stage(
         "preferences",
         "stages.preferences",
         "preferences",
@@ -103,6 +115,15 @@ PIPELINE = (
     Stage("evaluate/sft", "stages.evaluate", "evaluate", (EVALUATION, Read("sft")), "accuracy"),
     Stage("evaluate/dpo", "stages.evaluate", "evaluate", (EVALUATION, Read("dpo")), "accuracy"),
     Stage(
+        "compare",
+        "stages.compare",
+        "compare",
+        (Read("evaluate/sft", ("heldout.jsonl",)), Read("evaluate/dpo", ("heldout.jsonl",))),
+        "comparisons",
+        derived=True,
+    ),
+    Stage("winrate", "stages.winrate", "compare", (Read("compare"), Read(VERDICTS)), "win_rate", derived=True),
+    Stage(
         "report",
         "stages.report",
         "report",
@@ -112,21 +133,37 @@ PIPELINE = (
             Read("evaluate/base"),
             Read("evaluate/sft"),
             Read("candidates", when="candidates"),
+            Read("agreement", when="preferences"),
             Read("preferences", when="preferences"),
             Read("dpo", when="dpo"),
             Read("evaluate/dpo", when="dpo"),
+            Read("winrate", when="winrate"),
         ),
         "checkpoints",
         derived=True,
     ),
 )
 STAGES = {stage.name: stage for stage in PIPELINE}
-FROM_CONSULTS = ("candidates", "preferences", "dpo", "evaluate/dpo")  # nothing to do on exam questions alone
+FROM_CONSULTS = (
+    "candidates",
+    "agreement",
+    "preferences",
+    "dpo",
+    "evaluate/dpo",
+    "compare",
+    "winrate",
+)  # nothing to do on exam questions alone
 ASKED = {"collect": "crawls a site", "restructure": "has a language model rewrite every consult"}
 UNUSED = {
     "collect": "nothing to collect; give the recipe a section `collect` (contact, departments, pages or consults)",
     "import": "nothing to import; give the recipe a section `import` (consults: {path, columns}, questions: …)",
     "restructure": "nothing to restructure: no consults are collected or imported (sections `collect`, `import`)",
+}
+NOTHING_ENTERED = {
+    RESPONSES: "no responses yet. Label with `make label`, then `make pull` "
+    "(or, in a recipe with simulated annotators, `kormed annotate simulate RECIPE`)",
+    VERDICTS: "nobody has compared SFT's and DPO's answers yet. `make compare-label` shows them, `make pull` brings "
+    "what was said (or, with simulated annotators, `kormed annotate simulate RECIPE --round compare`)",
 }
 EVALUATIONS = tuple(stage.name for stage in PIPELINE if stage.section == "evaluate")
 
@@ -155,10 +192,13 @@ class Run:
     def path(self, artifact: str) -> Path:
         return self.folder / artifact
 
+    def entered(self, artifact: str) -> Path:
+        """The append-only file of everything that people entered: `RESPONSES` or `VERDICTS`."""
+        return self.folder / ENTERED[artifact]
+
     @property
     def responses(self) -> Path:
-        """The append-only file of everything that annotators entered."""
-        return self.folder / RESPONSES / "responses.jsonl"
+        return self.entered(RESPONSES)
 
     def manifest(self, artifact: str) -> Manifest | None:
         """What was made, where it is complete. Whether its files are still those, `standing` says."""
@@ -204,10 +244,10 @@ class Run:
         """Content hashes of what the stage reads; None while something that it needs is missing."""
         found: dict[str, str] = {}
         for read in self.reads(stage):
-            if read.artifact == RESPONSES:
-                if not self.responses.exists():
+            if read.artifact in ENTERED:
+                if not self.entered(read.artifact).exists():
                     return None
-                found[RESPONSES] = artifacts.hash_file(self.responses)
+                found[read.artifact] = artifacts.hash_file(self.entered(read.artifact))
                 continue
             manifest = self.manifest(read.artifact)
             if manifest is None:
@@ -300,12 +340,9 @@ class Run:
         return [name for name in EVALUATIONS if name != "evaluate/dpo" or self.manifest("dpo") is not None]
 
     def _bring_input(self, stage: Stage, read: Read) -> None:
-        if read.artifact == RESPONSES:
-            if not self.responses.exists():
-                raise KormedError(
-                    f"{self.responses}: no responses yet. Label with `make label`, then `make pull` "
-                    f"(or, in a recipe with simulated annotators, `kormed annotate simulate RECIPE`)"
-                )
+        if read.artifact in ENTERED:
+            if not self.entered(read.artifact).exists():
+                raise KormedError(f"{self.entered(read.artifact)}: {NOTHING_ENTERED[read.artifact]}")
             return
         below = self.standing(read.artifact)
         if below.state == "stale" and below.stage.derived:
@@ -334,7 +371,7 @@ class Run:
         if inputs is None:  # every input was brought just before
             raise AssertionError(f"{stage.name}: inputs vanished")
         reads = {
-            argument(read.artifact): self.responses if read.artifact == RESPONSES else self.path(read.artifact)
+            argument(read.artifact): (self.entered if read.artifact in ENTERED else self.path)(read.artifact)
             for read in self.reads(stage)
         }
         config = getattr(self.recipe, stage.section)

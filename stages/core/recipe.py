@@ -280,18 +280,20 @@ class Annotation(Section):
 
     seed: int
     annotators: tuple[str, ...] = Field(("annotator-1", "annotator-2"), min_length=1)
+    adjudicators: tuple[str, ...] = ()  # who decide what the annotators leave undecided; none: nobody does
     responses_per_comparison: int = Field(1, ge=1)
+    repeats: float = Field(0.05, ge=0, le=1)  # share of the comparisons that are shown once more with sides swapped
     port: int = Field(6900, ge=1024, le=65535)  # of the embedded server
     simulation: Simulation = Simulation()
 
-    @field_validator("annotators")
+    @field_validator("annotators", "adjudicators")
     @classmethod
     def _valid_usernames(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
             if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]*", name) or name == "owner":
                 raise ValueError(f"{name!r}: letters, digits, - and _ were wanted, and not 'owner' (Argilla's rule)")
         if len(set(names)) < len(names):
-            raise ValueError("an annotator is named twice")
+            raise ValueError("somebody is named twice")
         return names
 
     @model_validator(mode="after")
@@ -301,7 +303,17 @@ class Annotation(Section):
                 f"responses_per_comparison is {self.responses_per_comparison}, "
                 f"there are {len(self.annotators)} annotators"
             )
+        if both := set(self.annotators) & set(self.adjudicators):
+            raise ValueError(f"{', '.join(sorted(both))}: an adjudicator decides between others, so is no annotator")
         return self
+
+
+class Agreement(Section):
+    """How far annotators agree, with whom and with themselves, and what else moves their choice."""
+
+    seed: int
+    resamples: int = Field(2000, ge=100)  # of the comparisons, for bootstrap intervals
+    longest_gap_minutes: float = Field(10, gt=0)  # between two submissions; a longer one is a break, not pace
 
 
 class Preferences(Section):
@@ -309,6 +321,7 @@ class Preferences(Section):
 
     seed: int
     min_responses: int = Field(1, ge=1)  # submitted responses a comparison needs
+    unsafe: Literal["drop", "keep"] = "drop"  # comparisons whose better answer somebody marked as unsafe
     heldout: float = Field(0.1, ge=0, lt=1)  # share of the consults kept to measure the preference on
 
 
@@ -340,6 +353,14 @@ class Evaluate(Section):
     heldout_max_new_tokens: int = Field(512, gt=0)
 
 
+class Compare(Section):
+    """Round two: the same people compare SFT's and DPO's answers to held-out consults, blinded."""
+
+    seed: int
+    limit: int | None = Field(None, gt=0)  # consults; None: all that both checkpoints answered
+    resamples: int = Field(2000, ge=100)  # of the consults, for the win rate's interval
+
+
 class Report(Section):
     """Everything measured to report.html and report.md."""
 
@@ -354,9 +375,11 @@ SECTIONS: dict[str, type[Section]] = {
     "sft": Sft,
     "candidates": Candidates,
     "annotation": Annotation,
+    "agreement": Agreement,
     "preferences": Preferences,
     "dpo": Dpo,
     "evaluate": Evaluate,
+    "compare": Compare,
     "report": Report,
 }
 OPTIONAL = ("collect", "import")  # a recipe without them crawls and imports nothing
@@ -374,9 +397,11 @@ class Recipe(Section):
     sft: Sft
     candidates: Candidates
     annotation: Annotation
+    agreement: Agreement
     preferences: Preferences
     dpo: Dpo
     evaluate: Evaluate
+    compare: Compare
     report: Report
 
     @property

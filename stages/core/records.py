@@ -16,6 +16,16 @@ LETTERS = ("A", "B", "C", "D", "E")
 Letter = Literal["A", "B", "C", "D", "E"]
 Part = Literal["sft", "preference", "heldout"]
 Choice = Literal["a", "b", "tie", "both_bad"]
+RoundName = Literal["label", "adjudication", "compare"]
+Flag = Literal[  # why an answer may do harm, as an annotator marks it
+    "missed_emergency",
+    "dangerous_treatment",
+    "wrong_information",
+    "false_certainty",
+    "discourages_care",
+    "personal_data",
+    "other",
+]
 Mark = Literal["empty", "truncated", "repeating", "near_identical"]
 Checkpoint = Literal["base", "sft", "dpo"]
 
@@ -130,7 +140,7 @@ class Decision(Record):
 
 
 class Candidate(Record):
-    """A model's answer to a consult. `finished` is False where the token limit cut it off."""
+    """A model's answer to a consult. `finished` is False where the token limit cut it off; temperature 0 is greedy."""
 
     id: str
     consult_id: str
@@ -139,7 +149,7 @@ class Candidate(Record):
     temperature: float
     top_p: float
     seed: int
-    tokens: int
+    tokens: int | None  # None: not counted
     finished: bool
     marks: tuple[Mark, ...] = ()
 
@@ -156,7 +166,10 @@ class Comparison(Record):
 
 
 class Response(Record):
-    """What one annotator said of one comparison. Only `submitted` ones count as an opinion."""
+    """What one annotator said of one comparison. Only `submitted` ones count as an opinion.
+
+    A hidden repeat has the id of its swapped comparison (`pairing.swap`), and its sides are those that were shown.
+    """
 
     comparison_id: str
     annotator: str
@@ -164,6 +177,9 @@ class Response(Record):
     status: Literal["submitted", "draft", "discarded"]
     comment: str = ""
     submitted_at: datetime
+    round: RoundName = "label"
+    unsafe_a: tuple[Flag, ...] = ()
+    unsafe_b: tuple[Flag, ...] = ()
 
 
 class Message(Record):
@@ -174,7 +190,10 @@ class Message(Record):
 
 
 class Preference(Record):
-    """TRL's conversational preference row, with the votes behind it. `agreement` is the winner's share of them."""
+    """TRL's conversational preference row, with the annotators' votes behind it. `agreement` is the winner's share.
+
+    Where an adjudicator decided, the votes are still the annotators' and the agreement may be small.
+    """
 
     id: str
     consult_id: str
@@ -183,6 +202,7 @@ class Preference(Record):
     rejected: tuple[Message, ...]
     votes: dict[Choice, int]
     agreement: float
+    adjudicated: bool = False
 
 
 class Answer(Record):

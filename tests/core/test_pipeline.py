@@ -32,7 +32,9 @@ def run(config, out, **reads):
     (out / "made.txt").write_text(f"{{STAGE}} {{config}} {{sorted(reads)}}")
     if STAGE == {failing!r}:
         raise KeyboardInterrupt
-    return {{"loss": 1.0, "accuracy": 0.2, "comparisons": 3, "preferences": 2, "checkpoints": 2}}
+    return dict.fromkeys(
+        ("loss", "accuracy", "comparisons", "responses", "preferences", "win_rate", "checkpoints"), 1.0
+    )
 """
 
 
@@ -77,9 +79,9 @@ class Kitchen:
         file.write_text("", encoding="utf-8")
         return names
 
-    def label(self, text: str = "one response\n") -> None:
+    def label(self, text: str = "one response\n", name: str = "responses.jsonl") -> None:
         (self.models / "responses").mkdir(parents=True, exist_ok=True)
-        with (self.models / "responses" / "responses.jsonl").open("a", encoding="utf-8") as file:
+        with (self.models / "responses" / name).open("a", encoding="utf-8") as file:
             file.write(text)
 
 
@@ -419,7 +421,7 @@ def test_a_report_is_made_anew_unasked_once_there_is_more_to_say(kitchen: Kitche
     assert kitchen.run().standing("report").state == "stale"
     kitchen.ran()
     kitchen.run().bring("report")
-    assert kitchen.ran() == ["evaluate/dpo", "report"]
+    assert kitchen.ran() == ["agreement", "evaluate/dpo", "report"]
     assert "'dpo'" in (kitchen.models / "report" / "made.txt").read_text(encoding="utf-8")
 
 
@@ -560,11 +562,29 @@ def test_the_status_is_a_table_even_where_a_file_was_changed_by_hand(kitchen: Ki
     assert lines_of(kitchen.run(), ["made.txt"])
 
 
+# Round two
+
+
+def test_what_people_say_of_dpo_makes_nothing_stale_that_dpo_was_made_of(kitchen: Kitchen) -> None:
+    kitchen.run().bring("candidates")
+    kitchen.label()
+    assert "make compare-label" in refusal(kitchen.run(), "winrate")
+    kitchen.run().bring("compare")
+    kitchen.run().bring("report")
+    kitchen.label("one verdict\n", "verdicts.jsonl")
+    kitchen.ran()
+    kitchen.run().bring("winrate")
+    kitchen.run().bring("report")
+    assert kitchen.ran() == ["winrate", "report"]
+    kitchen.label("another verdict\n", "verdicts.jsonl")
+    assert {name for name, state in states(kitchen.run()).items() if state == "stale"} == {"winrate", "report"}
+
+
 # The table itself
 
 
 def test_every_stage_reads_only_what_is_made_before_it() -> None:
-    made: set[str] = {pipeline.RESPONSES}
+    made: set[str] = set(pipeline.ENTERED)
     for stage in PIPELINE:
         for read in stage.reads:
             assert read.artifact in made, f"{stage.name} reads {read.artifact}, which comes later"
