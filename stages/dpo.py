@@ -18,6 +18,7 @@ from trl import DPOConfig, DPOTrainer
 from stages.core import models, training
 from stages.core.artifacts import write_json
 from stages.core.errors import KormedError, ProofFailed
+from stages.core.preference_lengths import lengths
 from stages.core.recipe import Dpo
 from stages.core.records import Preference, read_jsonl, write_jsonl
 
@@ -40,6 +41,8 @@ def run(config: Dpo, out: Path, *, sft: Path, preferences: Path) -> dict[str, fl
             f"{preferences}: none of {len(dropped)} pairs fits dpo.max_length={config.max_length}; raise it"
         )
     log.info("dpo: %d pairs, %d dropped as longer than %d tokens", len(rows), len(dropped), config.max_length)
+    if warning := lengths(rows).warning:
+        log.warning("dpo: %s", warning)
 
     arguments = DPOConfig(
         **training.arguments(config, out),

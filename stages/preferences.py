@@ -1,92 +1,122 @@
 """preferences: comparisons and annotators' responses in, chosen/rejected pairs out.
 
-Only submitted responses count, an annotator's newest one; a strict majority decides. Writes `train.jsonl` and
-`heldout.jsonl` (Preference, split by consult), `dropped.jsonl` (comparisons that make none, with the reason) and
-`labels.json` (who said what how often, and how far they agree).
+Only submitted responses count, an annotator's newest one; a strict majority decides, or the adjudicators where they
+were asked. Hidden repeats measure annotators and never vote. Writes `train.jsonl` and `heldout.jsonl` (Preference,
+split by consult), `dropped.jsonl` (comparisons that make none, with the reason), `labels.json` (who said what how
+often, and how far they agree) and `dataset/` (train and held-out as `datasets.load_dataset` reads them, with a card).
 """
 
 import logging
 import random
 from collections import Counter
-from itertools import combinations
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from stages.core import chat
-from stages.core.artifacts import write_json
+from stages.core import chat, preference_dataset
+from stages.core.artifacts import read_manifest, write_json
 from stages.core.errors import KormedError
+from stages.core.pairing import swap
+from stages.core.preference_labels import labels
 from stages.core.recipe import Preferences
 from stages.core.records import (
     Choice,
     Comparison,
     Dropped,
+    Flag,
     Preference,
     Response,
     read_jsonl,
     read_whole_lines,
     write_jsonl,
 )
+from stages.core.votes import Votes, majority, newest, submitted
 
 log = logging.getLogger("kormed")
-
-Votes = dict[str, dict[str, Response]]  # by comparison, then annotator: each one's newest response
 
 
 def run(config: Preferences, out: Path, *, candidates: Path, responses: Path) -> dict[str, float]:
     comparisons = read_jsonl(candidates / "comparisons.jsonl", Comparison)
-    votes = newest(read_whole_lines(responses, Response), {comparison.id for comparison in comparisons})
-    submitted = {
-        id: {name: r for name, r in by_name.items() if r.status == "submitted" and r.value}
-        for id, by_name in votes.items()
-    }
-    if not any(submitted.values()):
+    entered = read_whole_lines(responses, Response)
+    note_strangers(entered, comparisons)
+    ids = [comparison.id for comparison in comparisons]
+    votes, rulings = newest(entered, ids, "label"), newest(entered, ids, "adjudication")
+    if not any(map(submitted, votes.values())):
         raise KormedError(
             f"{responses}: no submitted response to the {len(comparisons)} comparisons of {candidates}; "
             f"label some (make label), then make pull"
         )
-    judged = [judge(comparison, list(submitted[comparison.id].values()), config) for comparison in comparisons]
+    note_overruled(votes, rulings)
+    judged = [judge(row, submitted(votes[row.id]), submitted(rulings[row.id]), config) for row in comparisons]
     preferences = [row for row in judged if isinstance(row, Preference)]
     dropped = [row for row in judged if isinstance(row, Dropped)]
     train, heldout = split(preferences, config)
+    counts = labels(votes, rulings, preferences, dropped)
     write_jsonl(out / "train.jsonl", train)
     write_jsonl(out / "heldout.jsonl", heldout)
     write_jsonl(out / "dropped.jsonl", dropped)
-    write_json(out / "labels.json", labels(votes, preferences, dropped))
-    for reason, count in Counter(row.reason for row in dropped).items():
-        log.info("preferences: dropped %d of %d: %s", count, len(comparisons), reason)
+    write_json(out / "labels.json", counts)
+    for kind, count in Counter(row.kind for row in dropped).items():
+        log.info("preferences: dropped %d of %d: %s", count, len(comparisons), kind)
     if not train:
         raise KormedError(
             f"preferences: none of {len(comparisons)} comparisons has a winner to train on; label more, then make pull"
         )
+    if warning := counts["lengths"]["warning"]:
+        log.warning("preferences: %s", warning)
+    made = read_manifest(candidates)
+    preference_dataset.write(
+        out / "dataset",
+        {"train": train, "test": heldout},
+        comparisons,
+        counts,
+        name=candidates.resolve().parent.name,
+        base=made.config["model"]["base"] if made else None,
+        unsafe=config.unsafe,
+    )
     return {"preferences": len(preferences), "train": len(train), "heldout": len(heldout), "dropped": len(dropped)}
 
 
-def newest(responses: list[Response], known: set[str]) -> Votes:
-    """The newest response of each annotator to each known comparison; the file is append-only, later lines win."""
-    votes: Votes = {id: {} for id in known}
-    strangers = 0
-    for response in responses:
-        if response.comparison_id in known:
-            votes[response.comparison_id][response.annotator] = response
-        else:
-            strangers += 1
-    if strangers:
+def note_strangers(entered: Sequence[Response], comparisons: Sequence[Comparison]) -> None:
+    known = {one.id for comparison in comparisons for one in (comparison, swap(comparison))}
+    if strangers := sum(response.comparison_id not in known for response in entered):
         log.info("preferences: %d responses are to comparisons of other candidates; they stay in the file", strangers)
-    return votes
 
 
-def judge(comparison: Comparison, responses: list[Response], config: Preferences) -> Preference | Dropped:
-    """More than half of the submitted responses must say the same, and it must be a side."""
-    if len(responses) < config.min_responses:
-        reason = "no response" if not responses else f"fewer than {config.min_responses} responses"
+def note_overruled(votes: Votes, rulings: Votes) -> None:
+    for id, by_annotator in votes.items():
+        own, ruling = majority(submitted(by_annotator)), majority(submitted(rulings[id]))
+        if own and ruling and own != ruling:
+            log.info("preferences: %s: the adjudicators' %s stands over the annotators' %s", id, ruling, own)
+
+
+def judge(
+    comparison: Comparison, responses: Sequence[Response], rulings: Sequence[Response], config: Preferences
+) -> Preference | Dropped:
+    """What the annotators' submitted `responses` and the adjudicators' `rulings` make of a comparison.
+
+    More than half must say the same, and it must be a side. Where adjudicators agree, theirs is the last word, also
+    over a majority that annotators come to afterwards by changing their minds: they were asked to end the matter, they
+    had read what the others said, and they can take it back (discard it), while a word that a later vote undoes is
+    lost without anybody being told.
+    """
+
+    def drop(reason: str) -> Dropped:
         return Dropped(id=comparison.id, reason=reason, text=comparison.question)
-    votes: Counter[Choice] = Counter(r.value for r in responses if r.value is not None)
-    value, count = votes.most_common(1)[0]
-    if count * 2 <= len(responses):
-        return Dropped(id=comparison.id, reason="undecided", text=comparison.question)
-    if value in ("tie", "both_bad"):
-        return Dropped(id=comparison.id, reason=value, text=comparison.question)
+
+    if len(responses) < config.min_responses:
+        return drop(f"fewer than {config.min_responses} responses" if responses else "no response")
+    ruling = majority(rulings)
+    value = ruling or majority(responses)
+    if value is None:
+        return drop("undecided: the adjudicators do not agree either" if rulings else "undecided")
+    if value == "tie" or value == "both_bad":
+        return drop(value)
+    flags = unsafe(value, [*responses, *rulings])
+    if flags and config.unsafe == "drop":
+        return drop(f"the better answer was marked unsafe: {', '.join(flags)}")
     chosen, rejected = (comparison.a, comparison.b) if value == "a" else (comparison.b, comparison.a)
+    votes = Counter(response.value for response in responses if response.value is not None)
     return Preference(
         id=comparison.id,
         consult_id=comparison.consult_id,
@@ -94,11 +124,18 @@ def judge(comparison: Comparison, responses: list[Response], config: Preferences
         chosen=chat.reply(chosen.text),
         rejected=chat.reply(rejected.text),
         votes=dict(votes),
-        agreement=count / len(responses),
+        agreement=votes[value] / len(responses),
+        adjudicated=ruling is not None,
     )
 
 
-def split(preferences: list[Preference], config: Preferences) -> tuple[list[Preference], list[Preference]]:
+def unsafe(side: Choice, responses: Sequence[Response]) -> list[Flag]:
+    """What anybody marked the answer on a side for, each reason once, in the order of the page."""
+    marked = {flag for r in responses for flag in (r.unsafe_a if side == "a" else r.unsafe_b)}
+    return [flag for flag in get_args(Flag) if flag in marked]
+
+
+def split(preferences: Sequence[Preference], config: Preferences) -> tuple[list[Preference], list[Preference]]:
     """Train and held-out by consult, so that none stands on both sides."""
     consults = sorted({preference.consult_id for preference in preferences})
     random.Random(config.seed).shuffle(consults)
@@ -106,31 +143,3 @@ def split(preferences: list[Preference], config: Preferences) -> tuple[list[Pref
     kept_back = set(consults[:n_heldout])
     train = [preference for preference in preferences if preference.consult_id not in kept_back]
     return train, [preference for preference in preferences if preference.consult_id in kept_back]
-
-
-def labels(votes: Votes, preferences: list[Preference], dropped: list[Dropped]) -> dict[str, object]:
-    responses = [response for by_name in votes.values() for response in by_name.values()]
-    submitted = [response for response in responses if response.status == "submitted"]
-    pairs = [
-        (one.value, other.value)
-        for by_name in votes.values()
-        for one, other in combinations([r for r in by_name.values() if r.status == "submitted"], 2)
-    ]
-    return {
-        "responses": {s: sum(r.status == s for r in responses) for s in ("submitted", "draft", "discarded")},
-        "values": _count(submitted),
-        "annotators": {
-            name: {"submitted": len(own), **_count(own)}
-            for name in sorted({r.annotator for r in submitted})
-            if (own := [r for r in submitted if r.annotator == name])
-        },
-        "comparisons": len(votes),
-        "labelled": sum(any(r.status == "submitted" for r in by_name.values()) for by_name in votes.values()),
-        "kept": len(preferences),
-        "dropped": dict(Counter(row.reason for row in dropped)),
-        "agreement": sum(one == other for one, other in pairs) / len(pairs) if pairs else None,
-    }
-
-
-def _count(responses: list[Response]) -> dict[str, int]:
-    return {value: sum(r.value == value for r in responses) for value in get_args(Choice)}

@@ -3,12 +3,12 @@
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from stages.core.artifacts import read_manifest
 from stages.core.errors import KormedError
-from stages.core.lineage import OWN, Line, about, describe, names, outdated, read_lines
+from stages.core.lineage import Line, about, describe, outdated, own_names, read_lines, repeat_id
 
 
 def trace(id: str, runs: Sequence[Path] | None, models: Path = Path("models")) -> str:
@@ -21,11 +21,12 @@ def trace(id: str, runs: Sequence[Path] | None, models: Path = Path("models")) -
     found, known = [], set()
     for folder in folders:
         lines = read_lines(folder)
-        told = [*source(folder, id), *map(tell, about(lines, id))]
+        repeats = {repeat for line in lines if (repeat := repeat_id(line.row))}
+        told = [*source(folder, id), *(tell(line, repeats) for line in about(lines, id))]
         if told:
             notes = [f"  {a} was made of another {b} than the one there now" for a, b in outdated(folder).items()]
             found.append("\n".join([f"{id} in {folder}", *notes, *told]))
-        known |= {name for line in lines for name in names(line.row, OWN)}
+        known |= {name for line in lines for name in own_names(line.row)}
     if not found:
         near = difflib.get_close_matches(id, known, n=3)
         hint = f"; near it: {', '.join(near)}" if near else ""
@@ -47,5 +48,5 @@ def source(folder: Path, id: str) -> list[str]:
     return [f"  {'source':<14} {manifest.config['benchmark']}: {subset}, {split}, row {row}"]
 
 
-def tell(line: Line) -> str:
-    return f"  {line.artifact:<14} {describe(line.row)}\n  {'':<14}   {line.place}"
+def tell(line: Line, repeats: Collection[str]) -> str:
+    return f"  {line.artifact:<14} {describe(line.row, repeats)}\n  {'':<14}   {line.place}"

@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 from trl import DPOConfig, DPOTrainer
 
 from stages import dpo
-from stages.core import models, training
+from stages.core import chat, models, training
 from stages.core.artifacts import hash_folder
 from stages.core.errors import KormedError, ProofFailed
 from stages.core.pipeline import Run
 from stages.core.recipe import Dpo
-from stages.core.records import Preference, read_jsonl
+from stages.core.records import Preference, read_jsonl, write_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +134,22 @@ def test_pairs_too_long_for_the_model_are_an_error_when_none_is_left(labelled_ru
     config = labelled_run.recipe.dpo.model_copy(update={"max_length": 8})
     with pytest.raises(KormedError, match=r"none of \d+ pairs fits dpo.max_length=8; raise it"):
         dpo.run(config, tmp_path, sft=labelled_run.path("sft"), preferences=labelled_run.path("preferences"))
+
+
+def test_pairs_that_lean_towards_length_are_warned_of_before_training(
+    labelled_run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the rows that it trains on: a pair too long to train on does not count."""
+    (pair, *_) = read_jsonl(labelled_run.path("preferences") / "train.jsonl", Preference)
+    pairs = [
+        pair.model_copy(update={"id": f"c{n}", "chosen": chat.reply("길고 긴 답"), "rejected": chat.reply("답")})
+        for n in range(9)
+    ]
+    endless = pair.model_copy(update={"id": "endless", "chosen": chat.reply("끝없는 답 " * 2000)})
+    write_jsonl(tmp_path / "train.jsonl", [*pairs, endless])
+    (tmp_path / "no-sft").mkdir()
+    (tmp_path / "no-sft" / "base.json").write_text('{"base": "another", "revision": null, "fingerprint": "0"}')
+    with caplog.at_level("WARNING", logger="kormed"), pytest.raises(KormedError, match="an adapter of another"):
+        dpo.run(labelled_run.recipe.dpo, tmp_path, sft=tmp_path / "no-sft", preferences=tmp_path)
+    (message,) = [message for message in caplog.messages if "longer one" in message]
+    assert message.startswith("dpo: the chosen answer is the longer one in 9 of 9 pairs")

@@ -1,17 +1,16 @@
 """preferences: what people said becomes chosen and rejected, and nothing else does."""
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from stages import preferences
 from stages.core.errors import KormedError
+from stages.core.pairing import swap
 from stages.core.recipe import Preferences
 from stages.core.records import (
-    Candidate,
     Choice,
     Comparison,
     Dropped,
@@ -21,37 +20,7 @@ from stages.core.records import (
     read_jsonl,
     write_jsonl,
 )
-
-Status = Literal["submitted", "draft", "discarded"]
-
-
-def comparison(id: str, consult_id: str | None = None) -> Comparison:
-    def candidate(side: str) -> Candidate:
-        return Candidate(
-            id=f"{id}-{side}",
-            consult_id=consult_id or f"consult-{id}",
-            text=f"{id}의 {side} 답",
-            checkpoint="sft",
-            temperature=0.9,
-            top_p=0.95,
-            seed=0,
-            tokens=9,
-            finished=True,
-        )
-
-    return Comparison(
-        id=id,
-        consult_id=consult_id or f"consult-{id}",
-        question=f"{id} 물음",
-        patient_information=f"{id} 환자",
-        a=candidate("a"),
-        b=candidate("b"),
-    )
-
-
-def says(annotator: str, value: Choice | None, id: str = "c1", *, status: Status = "submitted") -> Response:
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    return Response(comparison_id=id, annotator=annotator, value=value, status=status, submitted_at=moment)
+from tests.judgements import Status, comparison, rules, says
 
 
 class Table:
@@ -224,6 +193,153 @@ def test_every_comparison_ends_as_a_preference_or_with_a_reason(table: Table) ->
     assert table.metrics == {"preferences": 1, "train": 1, "heldout": 0, "dropped": 5}
 
 
+# Adjudicators and hidden repeats
+
+SPLIT = [says("kim", "a"), says("lee", "b")]
+
+
+def test_an_adjudicator_decides_what_annotators_left_undecided_and_the_votes_stay_theirs(table: Table) -> None:
+    (row,) = table.judge([*SPLIT, rules("b")]).rows()
+    assert row.chosen[0].content == "c1의 b 답"
+    assert row.adjudicated
+    assert row.votes == {"a": 1, "b": 1}
+    assert row.agreement == 0.5
+    assert table.labels()["adjudicated"] == 1
+    assert table.labels()["annotators"].keys() == {"kim", "lee"}
+
+
+def test_what_annotators_decide_themselves_is_not_called_adjudicated(table: Table) -> None:
+    (row,) = table.judge([says("kim", "a"), says("lee", "a")]).rows()
+    assert not row.adjudicated
+    assert table.labels()["adjudicated"] == 0
+
+
+@pytest.mark.parametrize("value", ["tie", "both_bad"])
+def test_an_adjudicators_tie_makes_no_preference_either(table: Table, value: Choice) -> None:
+    table.judge([*SPLIT, rules(value), SETTLED], BOTH)
+    assert table.reasons() == {"c1": value}
+
+
+def test_adjudicators_who_do_not_agree_leave_it_undecided_and_the_reason_says_so(table: Table) -> None:
+    table.judge([*SPLIT, rules("a"), rules("b", name="dr-han"), SETTLED], BOTH)
+    assert table.reasons() == {"c1": "undecided: the adjudicators do not agree either"}
+    assert table.labels()["dropped"] == {"undecided": 1}
+
+
+@pytest.mark.parametrize("status", ["draft", "discarded"])
+def test_an_adjudicators_draft_decides_nothing(table: Table, status: Status) -> None:
+    table.judge([*SPLIT, rules("a", status=status), SETTLED], BOTH)
+    assert table.reasons() == {"c1": "undecided"}
+
+
+def test_an_adjudicators_word_stands_over_a_majority_that_came_about_later_and_that_is_told(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger="kormed"):
+        (row,) = table.judge([*SPLIT, rules("b"), says("lee", "a")]).rows()
+    assert row.chosen[0].content == "c1의 b 답"
+    assert row.adjudicated
+    assert (row.votes, row.agreement) == ({"a": 2}, 0)
+    assert "preferences: c1: the adjudicators' b stands over the annotators' a" in caplog.messages
+
+
+def test_an_adjudicator_who_takes_the_decision_back_leaves_it_to_the_annotators(table: Table) -> None:
+    (row,) = table.judge([*SPLIT, rules("b"), says("lee", "a"), rules("b", status="discarded")]).rows()
+    assert row.chosen[0].content == "c1의 a 답"
+    assert not row.adjudicated
+
+
+def test_an_adjudicator_is_no_stand_in_for_annotators_who_have_not_answered_yet(table: Table) -> None:
+    responses = [says("kim", "a"), rules("a"), says("kim", "a", "c2"), says("lee", "a", "c2")]
+    table.judge(responses, BOTH, min_responses=2)
+    assert table.reasons() == {"c1": "fewer than 2 responses"}
+
+
+def test_a_hidden_repeat_never_votes_and_is_no_stranger(table: Table, caplog: pytest.LogCaptureFixture) -> None:
+    repeat = swap(comparison("c1")).id
+    responses = [says("kim", "a"), says("kim", "a", repeat), says("lee", "b", repeat), says("park", "a", repeat)]
+    with caplog.at_level("INFO", logger="kormed"):
+        (row,) = table.judge(responses).rows()
+    assert (row.votes, row.chosen[0].content) == ({"a": 1}, "c1의 a 답")
+    assert table.labels()["responses"]["submitted"] == 1
+    assert not any("other candidates" in message for message in caplog.messages)
+
+
+# Safety flags
+
+
+def test_a_better_answer_that_anybody_marked_unsafe_is_dropped_with_every_reason(table: Table) -> None:
+    responses = [
+        says("kim", "a", unsafe_a=("wrong_information",)),
+        says("lee", "a", unsafe_a=("missed_emergency", "wrong_information")),
+        says("park", "a"),
+        SETTLED,
+    ]
+    table.judge(responses, BOTH)
+    assert table.reasons() == {"c1": "the better answer was marked unsafe: missed_emergency, wrong_information"}
+    assert table.labels()["dropped"] == {"the better answer was marked unsafe": 1}
+    assert table.labels()["unsafe"] == 1
+
+
+def test_who_preferred_the_other_answer_can_mark_the_winner_unsafe(table: Table) -> None:
+    table.judge([says("kim", "a"), says("lee", "a"), says("park", "b", unsafe_a=("other",)), SETTLED], BOTH)
+    assert table.reasons() == {"c1": "the better answer was marked unsafe: other"}
+
+
+def test_an_adjudicators_flag_counts_like_an_annotators(table: Table) -> None:
+    ruling = says("dr-choi", "b", round="adjudication", unsafe_b=("false_certainty",))
+    table.judge([*SPLIT, ruling, SETTLED], BOTH)
+    assert table.reasons() == {"c1": "the better answer was marked unsafe: false_certainty"}
+
+
+def test_an_unsafe_answer_that_lost_is_what_a_preference_is_for(table: Table) -> None:
+    (row,) = table.judge([says("kim", "a", unsafe_b=("missed_emergency",))]).rows()
+    assert row.chosen[0].content == "c1의 a 답"
+    assert table.labels()["unsafe"] == 1
+
+
+def test_a_flag_in_a_draft_is_not_counted(table: Table) -> None:
+    table.judge([says("kim", "a"), says("lee", "a", status="draft", unsafe_a=("other",))])
+    assert [row.id for row in table.rows()] == ["c1"]
+    assert table.labels()["unsafe"] == 0
+
+
+def test_a_recipe_may_keep_what_was_marked_unsafe(table: Table) -> None:
+    table.judge([says("kim", "a", unsafe_a=("other",))], unsafe="keep")
+    assert [row.id for row in table.rows()] == ["c1"]
+    assert table.labels()["unsafe"] == 1
+
+
+# Length
+
+
+def test_a_lean_towards_longer_answers_is_warned_of_and_kept_with_the_labels(
+    table: Table, caplog: pytest.LogCaptureFixture
+) -> None:
+    comparisons = [longer_a(f"c{at}") for at in range(8)]
+    with caplog.at_level("WARNING", logger="kormed"):
+        table.judge([says("kim", "a", row.id) for row in comparisons], comparisons)
+    (message,) = caplog.messages
+    assert "the chosen answer is the longer one in 8 of 8 pairs" in message
+    lengths = table.labels()["lengths"]
+    assert (lengths["chosen_longer"], lengths["rejected_longer"], lengths["equal"]) == (8, 0, 0)
+    assert lengths["p"] == pytest.approx(2 / 2**8)
+    assert f"preferences: {lengths['warning']}" == message
+
+
+def test_without_a_lean_there_is_no_warning(table: Table, caplog: pytest.LogCaptureFixture) -> None:
+    comparisons = [longer_a(f"c{at}") for at in range(8)]
+    with caplog.at_level("WARNING", logger="kormed"):
+        table.judge([says("kim", "ab"[at % 2], row.id) for at, row in enumerate(comparisons)], comparisons)  # type: ignore[arg-type]
+    assert not caplog.messages
+    assert table.labels()["lengths"]["warning"] is None
+
+
+def longer_a(id: str) -> Comparison:
+    one = comparison(id)
+    return one.model_copy(update={"a": one.a.model_copy(update={"text": f"{one.a.text}, 그리고 더"})})
+
+
 # Nothing to train on
 
 
@@ -309,6 +425,19 @@ def test_a_large_held_out_share_of_few_preferences_leaves_one_to_train_on(table:
     """It once said that no comparison had a winner, which was not so."""
     comparisons, responses = many(consults=consults, each=1)
     assert table.judge(responses, comparisons, heldout=0.9).metrics["train"] >= 1
+
+
+# The dataset's folder
+
+
+def test_the_splits_of_the_dataset_are_train_and_held_out(table: Table) -> None:
+    comparisons, responses = many(consults=10, each=2)
+    table.judge(responses, comparisons, heldout=0.2)
+    for split, part in (("train", "train"), ("test", "heldout")):
+        rows = [json.loads(line) for line in (table.out / "dataset" / f"{split}.jsonl").read_text().splitlines()]
+        assert [row["prompt"][0]["content"] for row in rows] == [row.prompt[0].content for row in table.rows(part)]
+    assert not {row.consult_id for row in table.rows()} & {row.consult_id for row in table.rows("heldout")}
+    assert (table.out / "dataset" / "README.md").exists()
 
 
 # Labels

@@ -1,15 +1,17 @@
 """Every line of every artifact of a run that is about one row, in the order of the pipeline.
 
 Artifacts keep one id from birth to report, so lineage is a search and needs no books of its own: a consult is followed
-up to the raw consult it was made of and down to its candidates, comparisons, responses and preferences.
+up to the raw consult it was made of and down to its candidates, comparisons, responses and preferences. A comparison's
+hidden repeat is made when it is shown and stands in no artifact, so its id is worked out of the comparison.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from stages.core.artifacts import read_manifest
-from stages.core.pipeline import PIPELINE, RESPONSES
+from stages.core.pairing import comparison_id
+from stages.core.pipeline import ENTERED, PIPELINE, RESPONSES
 from stages.core.records import read_rows
 
 UP = ("raw_id", "consult_id", "comparison_id")  # fields that name what a row was made of
@@ -51,7 +53,7 @@ def outdated(run: Path) -> dict[str, str]:
         manifest = read_manifest(run / stage.name)
         for name, was in (manifest.inputs if manifest else {}).items():
             artifact, _, part = name.partition(":")
-            below = read_manifest(run / artifact) if artifact != RESPONSES else None
+            below = read_manifest(run / artifact) if artifact not in ENTERED else None
             if below is not None and was != (below.part(part) if part else below.content):
                 found[stage.name] = artifact
     return found
@@ -61,14 +63,14 @@ def related(lines: Sequence[Line], id: str) -> set[str]:
     """The ids that the row was made of and those that were made of it; not those of its siblings."""
     above = {id}
     for line in reversed(lines):  # what a row was made of stands before it
-        if names(line.row, OWN) & above:
-            above |= names(line.row, (*OWN, *UP))
+        if own_names(line.row) & above:
+            above |= own_names(line.row) | names(line.row, UP)
     below = {id}
     for line in lines:
         if id in names(line.row, ("own_ids",)):
-            below |= names(line.row, OWN)
+            below |= own_names(line.row)
         if names(line.row, UP) & below:
-            below |= names(line.row, OWN)
+            below |= own_names(line.row)
     return above | below
 
 
@@ -80,17 +82,31 @@ def names(row: Row, fields: Sequence[str]) -> set[str]:
     return found
 
 
+def own_names(row: Row) -> set[str]:
+    """The ids of the row itself, and of its hidden repeat where it is a comparison."""
+    repeat = repeat_id(row)
+    return names(row, OWN) | ({repeat} if repeat else set())
+
+
+def repeat_id(row: Row) -> str | None:
+    """The id under which a comparison is shown once more with sides swapped (`pairing.swap`); None for other rows."""
+    match row:
+        case {"consult_id": str(consult), "a": {"text": str(a)}, "b": {"text": str(b)}}:
+            return comparison_id(consult, b, a)
+    return None
+
+
 def about(lines: Sequence[Line], id: str) -> Iterator[Line]:
     """The lines about the row, and those about what it was made of and what was made of it."""
     ids = related(lines, id)
     for line in lines:
-        own = names(line.row, OWN)
+        own = own_names(line.row)
         if own & ids or (not own and names(line.row, UP) & ids):
             yield line
 
 
-def describe(row: Row) -> str:
-    """A line in words. Raw texts are not shown: they are not de-identified."""
+def describe(row: Row, repeats: Collection[str] = ()) -> str:
+    """A line in words; `repeats` are the ids of hidden repeats. Raw texts are not shown: they are not de-identified."""
     match row:
         case {"rule": rule, "detail": detail}:
             return f"{rule}: {detail}"
@@ -103,14 +119,18 @@ def describe(row: Row) -> str:
             return f"raw consult from {url}, {len(answers)} answer{'s' * (len(answers) != 1)}"
         case {"patient_information": _, "reference": _}:
             return f"answered on the held-out part: {short(row['text'])}"
+        case {"a": {"checkpoint": a}, "b": {"checkpoint": b}, "consult_id": _} if a != b:
+            return f"answers of {a} (A) and {b} (B) put up for comparison"
         case {"a": _, "b": _, "consult_id": _}:
             return "two candidates put up for comparison"
         case {"annotator": annotator, "status": status, "value": value}:
-            return f"{annotator}: {value} ({status})"
+            role = ", as adjudicator" if row.get("round") == "adjudication" else ""
+            again = ", shown again with sides swapped" if row.get("comparison_id") in repeats else ""
+            return f"{annotator}{role}{again}: {value} ({status}){marked_unsafe(row)}"
         case {"checkpoint": checkpoint, "text": text}:
             return f"candidate of {checkpoint}: {short(text)}"
         case {"chosen": _, "votes": votes}:
-            return f"preference, votes {votes}"
+            return f"preference, votes {votes}{', decided by an adjudicator' if row.get('adjudicated') else ''}"
         case {"instruction": _, "answer": answer, "source": source}:
             return f"training row of {source}: {short(row['question'])} -> {short(answer)}"
         case {"patient_information": _, "answer": answer}:
@@ -121,6 +141,15 @@ def describe(row: Row) -> str:
         case {"question": question}:
             return f"question: {short(question)}"
     return ", ".join(f"{key} {short(value)}" for key, value in row.items() if key not in OWN)
+
+
+def marked_unsafe(row: Row) -> str:
+    marks = {side: row.get(f"unsafe_{side}") for side in ("a", "b")}
+    return "".join(
+        f"; {side.upper()} marked unsafe: {', '.join(flags)}"
+        for side, flags in marks.items()
+        if isinstance(flags, list) and flags
+    )
 
 
 def short(text: object) -> str:

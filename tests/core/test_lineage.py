@@ -10,6 +10,7 @@ from stages import trace
 from stages.core.artifacts import MANIFEST
 from stages.core.errors import KormedError
 from stages.core.lineage import about, read_lines
+from stages.core.pairing import comparison_id
 
 RAW: dict[str, object] = {
     "id": "hidoc-C1",
@@ -146,3 +147,63 @@ def test_a_users_own_id_leads_to_the_row(tmp_path: Path) -> None:
 def test_before_anything_is_made_the_way_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(KormedError, match="nothing is made there yet .kormed prepare"):
         trace.trace("hidoc-C1", [tmp_path / "models" / "mine"])
+
+
+# Rounds
+
+
+@pytest.fixture
+def judged(run: Path) -> Path:
+    """A comparison shown twice (its repeat swapped), adjudicated, and round two on the same run's held-out consult."""
+    two = {"a": {"text": "쉬세요.", "checkpoint": "sft"}, "b": {"text": "가세요.", "checkpoint": "sft"}}
+    comparison = {"id": "cmp-1", "consult_id": "hidoc-C1/1", **two}
+    write(run, "candidates/comparisons.jsonl", comparison)
+    said = {"comparison_id": "cmp-1", "annotator": "doctor-kim", "value": "a", "status": "submitted", "round": "label"}
+    repeat = comparison_id("hidoc-C1/1", "가세요.", "쉬세요.")
+    write(
+        run,
+        "responses/responses.jsonl",
+        said,
+        said | {"comparison_id": repeat, "value": "b", "unsafe_a": ["missed_emergency", "other"], "unsafe_b": []},
+        said | {"annotator": "dr-choi", "value": "b", "round": "adjudication"},
+        said | {"comparison_id": "of another consult"},
+    )
+    row = {"id": "cmp-1", "consult_id": "hidoc-C1/1", "chosen": [], "votes": {"a": 1, "b": 1}, "adjudicated": True}
+    write(run, "preferences/train.jsonl", row)
+    write(run, "preferences/dataset/train.jsonl", {"prompt": [], "chosen": [], "rejected": []})
+    pair = {"a": {"text": "쉬세요.", "checkpoint": "dpo"}, "b": {"text": "네.", "checkpoint": "sft"}}
+    write(run, "compare/comparisons.jsonl", {"id": "cmp-2", "consult_id": "hidoc-C2/1", **pair})
+    write(run, "compare/dropped.jsonl", {"id": "hidoc-C3/1", "reason": "both answers are the same", "text": "…"})
+    verdict = {"comparison_id": "cmp-2", "annotator": "doctor-lee", "value": "a", "status": "submitted"}
+    write(run, "responses/verdicts.jsonl", verdict | {"round": "compare"})
+    finish(run, "preferences")
+    finish(run, "compare")
+    return run
+
+
+def test_a_hidden_repeats_response_is_found_and_told_for_what_it_is(judged: Path) -> None:
+    told = trace.trace("hidoc-C1/1", [judged])
+    assert "doctor-kim: a (submitted)" in told
+    again = "doctor-kim, shown again with sides swapped: b (submitted); A marked unsafe: missed_emergency, other"
+    assert again in told
+    assert "of another consult" not in told
+
+
+def test_a_hidden_repeats_own_id_leads_to_the_comparison(judged: Path) -> None:
+    found = places(judged, comparison_id("hidoc-C1/1", "가세요.", "쉬세요."))
+    assert {"candidates/comparisons.jsonl:1", "responses/responses.jsonl:2", "collect/consults.jsonl:1"} <= set(found)
+
+
+def test_who_adjudicated_is_told_and_what_came_of_it(judged: Path) -> None:
+    told = trace.trace("cmp-1", [judged])
+    assert "dr-choi, as adjudicator: b (submitted)" in told
+    assert "preference, votes {'a': 1, 'b': 1}, decided by an adjudicator" in told
+
+
+def test_a_held_out_consult_is_followed_to_what_was_said_of_its_answers(judged: Path) -> None:
+    found = places(judged, "hidoc-C2/1")
+    assert {"compare/comparisons.jsonl:1", "responses/verdicts.jsonl:1"} <= set(found)
+    told = trace.trace("hidoc-C2/1", [judged])
+    assert "answers of dpo (A) and sft (B) put up for comparison" in told
+    assert "doctor-lee: a (submitted)" in told
+    assert "dropped: both answers are the same" in trace.trace("hidoc-C3/1", [judged])
