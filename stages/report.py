@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
-from stages.core import data_page, findings, plots, statistics, wording
+from stages.core import agreement_page, data_page, findings, plots, statistics, wording
 from stages.core.pages import environment
 from stages.core.pipeline import duration
 from stages.core.recipe import Report
@@ -31,20 +31,35 @@ def run(
     evaluate_base: Path,
     evaluate_sft: Path,
     candidates: Path | None = None,
+    agreement: Path | None = None,
     preferences: Path | None = None,
     dpo: Path | None = None,
     evaluate_dpo: Path | None = None,
+    winrate: Path | None = None,
 ) -> dict[str, float]:
     base, tuned = findings.read_evaluation("base", evaluate_base), findings.read_evaluation("sft", evaluate_sft)
     preferred = findings.read_evaluation("dpo", evaluate_dpo) if evaluate_dpo else None
     evaluations = [base, tuned, *([preferred] if preferred else [])]
     findings.require_pairs(evaluations)
-    folders = (prepare, sft, candidates, preferences, dpo, evaluate_base, evaluate_sft, evaluate_dpo)
+    folders = (
+        prepare,
+        sft,
+        candidates,
+        agreement,
+        preferences,
+        dpo,
+        evaluate_base,
+        evaluate_sft,
+        evaluate_dpo,
+        winrate,
+    )
     artifacts = [findings.manifest_of(folder) for folder in folders if folder]
     rows, contrasts = findings.rows(evaluations), findings.contrasts(evaluations)
     eda = findings.read_eda(prepare / "eda.json")
     labels = findings.read_facts(preferences / "labels.json", findings.Labels) if preferences else None
     pairs = findings.count_preferences(preferences) if preferences else None
+    agreed = findings.read_agreement(agreement / "agreement.json") if agreement else None
+    judged = findings.read_facts(winrate / "winrate.json", findings.Winrate) if winrate else None
     proof = findings.read_facts(dpo / "proof.json", findings.Proof) if dpo else None
     sft_dropped = findings.reasons(sft / "dropped.jsonl", 0)
     dpo_dropped = findings.reasons(dpo / "dropped.jsonl", 0) if dpo else []
@@ -61,6 +76,7 @@ def run(
             wording.seen(pairs[0] - findings.total(dpo_dropped), dpo_epochs) if pairs and preferred else None,
             rows[-1],
             contrasts,
+            judged,
         ),
         "simulated": note,
         "evaluations": evaluations,
@@ -85,11 +101,15 @@ def run(
         "generated": findings.read_generated(candidates) if candidates else None,
         "labels": labels,
         "pairs": pairs,
+        "agreement": agreed,
+        "winrate": judged,
+        "winrate_picture": win_rate_picture(judged) if judged else None,
+        "winrate_simulated": wording.simulated_among(judged.annotators) if judged else "",
         "side_by_side": shown,
         "heldout_answers": len(tuned.heldout),
         "artifacts": artifacts,
         "library_sets": findings.library_sets(artifacts),
-        "limits": wording.limits(rows[-1], note, len(shown)),
+        "limits": wording.limits(rows[-1], note, len(shown), judged),
     }
     for name in ("report.html", "report.md"):
         (out / name).write_text(render(name, page), encoding="utf-8")
@@ -108,6 +128,12 @@ def charts(folder: Path, hue: Checkpoint, curves: dict[str, tuple[str, float | N
     return found
 
 
+def win_rate_picture(winrate: findings.Winrate) -> Markup:
+    low, win_rate, high = (100 * share for share in (winrate.low, winrate.win_rate, winrate.high))
+    row = plots.Place("DPO’s answer better", (low, win_rate, high), f"{win_rate:.1f} % ({low:.1f}–{high:.1f} %)", "dpo")
+    return Markup(plots.intervals([row], label="DPO’s win rate", scale=plots.PERCENT, levels=(50,)))
+
+
 def dpo_curves(proof: findings.Proof) -> dict[str, tuple[str, float | None]]:
     return {
         "loss": ("loss", proof.expected_loss),
@@ -124,7 +150,13 @@ def render(name: str, page: dict[str, Any]) -> str:
         "unbroken": wording.unbroken,
         "yaml": as_yaml,
     }
-    templates.globals |= {"plots": plots, "statistics": statistics, "Markup": Markup, **data_page.TEMPLATE_NAMES}
+    templates.globals |= {
+        "plots": plots,
+        "statistics": statistics,
+        "Markup": Markup,
+        **data_page.TEMPLATE_NAMES,
+        **agreement_page.TEMPLATE_NAMES,
+    }
     return templates.get_template(f"{name}.j2").render(page)
 
 

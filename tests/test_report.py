@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ import pytest
 from pydantic import BaseModel
 
 from stages import report
-from stages.core import chat, eda
+from stages.core import agreement, chat, eda
 from stages.core.artifacts import Manifest
 from stages.core.errors import KormedError
-from stages.core.recipe import Report
+from stages.core.recipe import Agreement, Report
 from stages.core.records import (
     Answer,
     Candidate,
     Checkpoint,
+    Choice,
     Comparison,
     Consult,
     Dropped,
@@ -26,6 +28,8 @@ from stages.core.records import (
     HeldoutAnswer,
     Message,
     Preference,
+    Response,
+    read_jsonl,
     write_jsonl,
 )
 from tests.pages import assert_asks_nothing_of_the_network, words
@@ -211,9 +215,58 @@ def write_labels(run: Path, annotators: Sequence[str]) -> None:
             "kept": 1,
             "dropped": {},
             "agreement": 1.0,
+            "adjudicated": 0,
+            "lengths": {"chosen_longer": 1, "rejected_longer": 0, "equal": 0, "p": 1.0, "warning": None},
+            "unsafe": 0,
         },
     )
     write_manifest(run / "preferences", "preferences")
+
+
+def write_agreement(run: Path, annotators: Sequence[str]) -> None:
+    """Agreement on 20 comparisons that the first annotators all answer alike, and the last one always with A."""
+    comparisons = read_jsonl(run / "candidates" / "comparisons.jsonl", Comparison)
+    many = [one.model_copy(update={"id": f"{one.id}/{number}"}) for one in comparisons for number in range(20)]
+    alike: list[Choice] = ["a", "b"]
+    responses = [
+        Response(
+            comparison_id=one.id,
+            annotator=name,
+            value="a" if name == annotators[-1] else alike[number % 2],
+            status="submitted",
+            submitted_at=datetime(2026, 5, 4, 9, tzinfo=UTC) + timedelta(seconds=30 * number),
+            unsafe_b=("missed_emergency",) if number == 0 else (),
+        )
+        for name in annotators
+        for number, one in enumerate(many)
+    ]
+    found = agreement.measure(many, responses, Agreement(seed=42, resamples=100))
+    write_json(run / "agreement" / "agreement.json", asdict(found))
+    write_manifest(run / "agreement", "agreement")
+
+
+WINRATE: dict[str, Any] = {
+    "comparisons": 40,
+    "identical": 6,
+    "judged": 36,
+    "undecided": 3,
+    "unjudged": 1,
+    "dpo": 18,
+    "sft": 11,
+    "tie": 5,
+    "both_bad": 2,
+    "win_rate": 21.5 / 36,
+    "low": 0.45,
+    "high": 0.73,
+    "p": 0.2649,
+    "annotators": ["kim", "lee"],
+    "responses": 78,
+}
+
+
+def write_winrate(run: Path, **changes: Any) -> None:
+    write_json(run / "winrate" / "winrate.json", WINRATE | changes)
+    write_manifest(run / "winrate", "winrate")
 
 
 def write_evaluation(
@@ -276,7 +329,7 @@ def made(run: Path, side_by_side: int = 12) -> tuple[str, str]:
     """report.html and report.md of whatever artifacts stand in `run`."""
     folders = {
         name: run / name.replace("evaluate_", "evaluate/")
-        for name in ("candidates", "preferences", "dpo", "evaluate_dpo")
+        for name in ("candidates", "agreement", "preferences", "dpo", "evaluate_dpo", "winrate")
         if (run / name.replace("evaluate_", "evaluate/")).exists()
     }
     out = run / "report"
@@ -542,6 +595,100 @@ def test_every_artifact_stands_in_the_provenance(three: Path) -> None:
         *(f"evaluate/{c}" for c in ("base", "sft", "dpo")),
     ):
         assert f"| {stage} | 2026-05-04 10:20 | 1 min 01 s | 1 x NVIDIA H200 | 0123456789 | c0ffeec0ffee |" in markdown
+
+
+def labels_of(html: str) -> str:
+    return words(html.partition('<section id="labels">')[2].partition("</section>")[0]).replace("\u00a0", " ")
+
+
+def test_agreement_and_bias_stand_with_the_labels(three: Path) -> None:
+    write_agreement(three, ["kim", "lee", "park"])
+    html, markdown = made(three)
+    for text in (labels_of(html), markdown.replace("\\", "")):
+        assert "Krippendorff's alpha is " in text
+        assert "No hidden repeat was answered" in text
+        assert "A was chosen in 40 of 60 responses that chose (66.7 %)." in text
+        assert "park chooses A in 20 of 20 (100 %), the others in 20 of 40 (50.0 %): p < 0.001." in text
+        assert "1 comparison with an answer marked as unsafe, 1 by more than one person." in text
+    assert 'aria-label="Krippendorff&#x27;s alpha: alpha, 95 % interval' in html
+    assert 'aria-label="A chosen: kim 10 of 20 (50.0 %); lee' in html
+    assert "| agreement | 2026-05-04" in markdown
+
+
+def test_labels_without_an_agreement_still_tell_of_flags(three: Path) -> None:
+    labels = json.loads((three / "preferences" / "labels.json").read_text(encoding="utf-8"))
+    write_json(three / "preferences" / "labels.json", labels | {"unsafe": 1, "adjudicated": 1})
+    text = labels_of(made(three)[0])
+    assert "1 comparison with an answer that somebody marked as unsafe." in text
+    assert "Of these, 1 decided by an adjudicator." in text
+    assert "The chosen answer is the longer one in 1 of 1 preference (100 %, p = 1.00)." in text
+
+
+def test_a_warning_of_uneven_lengths_is_an_alert_in_both_formats(three: Path) -> None:
+    labels = json.loads((three / "preferences" / "labels.json").read_text(encoding="utf-8"))
+    lengths = {"chosen_longer": 40, "rejected_longer": 12, "equal": 0, "p": 0.0001, "warning": "the chosen is longer"}
+    write_json(three / "preferences" / "labels.json", labels | {"lengths": lengths})
+    html, markdown = made(three)
+    assert '<p class="alert" role="note">The chosen is longer.</p>' in html
+    assert "> **The chosen is longer.**" in markdown
+
+
+def test_labels_of_another_version_are_named(three: Path) -> None:
+    labels = json.loads((three / "preferences" / "labels.json").read_text(encoding="utf-8"))
+    write_json(three / "preferences" / "labels.json", {key: v for key, v in labels.items() if key != "unsafe"})
+    with pytest.raises(KormedError, match=r"labels\.json: field 'unsafe'"):
+        made(three)
+
+
+def test_an_agreement_of_another_version_is_named(three: Path) -> None:
+    write_json(three / "agreement" / "agreement.json", {"comparisons": 1})
+    write_manifest(three / "agreement", "agreement")
+    with pytest.raises(KormedError, match=r"agreement\.json: field "):
+        made(three)
+
+
+def test_a_win_rate_whose_interval_holds_one_half_shows_no_preference(three: Path) -> None:
+    write_winrate(three)
+    html, markdown = made(three)
+    said = (
+        "DPO's answers won 59.7 % (95 % interval 45.0–73.0 %), ties and two bad answers counted half: "
+        "no preference shown (p = 0.26)."
+    )
+    assert words(html).replace("\u00a0", " ").count(said) == 2  # at the top, and in its section
+    assert said in markdown
+    assert "To 6 consults both gave the same answer, which was not shown." in words(html)
+    assert 'aria-label="DPO’s win rate: DPO’s answer better 59.7 % (45.0–73.0 %)"' in html
+    assert "| SFT's | 11 | 30.6 % |" in markdown
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"win_rate": 0.8, "low": 0.65, "high": 0.9, "p": 0.0003}, "DPO preferred (p < 0.001)"),
+        ({"win_rate": 0.2, "low": 0.1, "high": 0.35, "p": 0.0003}, "SFT preferred (p < 0.001)"),
+        ({"win_rate": 0.64, "low": 0.51, "high": 0.77, "p": 0.061}, "no preference shown (p = 0.061)"),
+    ],
+)
+def test_a_preference_is_claimed_only_where_interval_and_test_agree(
+    three: Path, changes: dict[str, float], verdict: str
+) -> None:
+    write_winrate(three, **changes)
+    assert f"counted half: {verdict}." in words(made(three)[0]).replace("\u00a0", " ")
+
+
+def test_simulated_annotators_of_round_two_are_named_there(three: Path) -> None:
+    write_labels(three, ["kim", "lee"])
+    write_winrate(three, annotators=["simulated-1"])
+    html, markdown = made(three)
+    section = html.partition('<section id="round-two">')[2].partition("</section>")[0]
+    assert "Simulated annotators: a rule with seeded disagreement" in section
+    assert "> **Simulated annotators: a rule with seeded disagreement" in markdown
+
+
+def test_without_round_two_nothing_speaks_of_it(three: Path) -> None:
+    html, markdown = made(three)
+    assert "ound two" not in html
+    assert "ound two" not in markdown
 
 
 def test_an_unfinished_evaluation_stops_the_report(two: Path) -> None:

@@ -7,8 +7,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from stages.core.agreement import Agreement
 from stages.core.artifacts import Manifest, read_manifest
 from stages.core.eda import Eda
 from stages.core.errors import KormedError
@@ -26,7 +27,7 @@ from stages.core.records import (
     read_jsonl,
     read_rows,
 )
-from stages.core.statistics import PairedTest, Score, majority, paired_tests, relative_change
+from stages.core.statistics import LEVEL, PairedTest, Score, majority, paired_tests, relative_change
 
 ALL = "all"
 SAME = (
@@ -68,6 +69,16 @@ class Settings(Facts):
     lm_eval: str
 
 
+class LabelLengths(Facts):
+    """In how many preferences the chosen answer is the longer one; `p` None: none differ in length."""
+
+    chosen_longer: int
+    rejected_longer: int
+    equal: int
+    p: float | None
+    warning: str | None  # what leans, and what to do; None: nothing to warn of
+
+
 class Labels(Facts):
     """preferences' labels.json: what annotators entered and what became of it."""
 
@@ -79,10 +90,34 @@ class Labels(Facts):
     kept: int
     dropped: dict[str, int]
     agreement: float | None  # None: no comparison was judged twice
+    adjudicated: int  # preferences that an adjudicator decided
+    lengths: LabelLengths
+    unsafe: int  # comparisons of which somebody marked an answer as unsafe
+
+
+class Winrate(Facts):
+    """winrate's winrate.json: what people said of SFT's and DPO's answers to held-out consults."""
+
+    comparisons: int
+    identical: int  # consults where both gave the same answer, which was not shown
+    judged: int
+    undecided: int
+    unjudged: int
+    dpo: int
+    sft: int
+    tie: int
+    both_bad: int
+    win_rate: float  # of DPO, 0-1; a tie and two bad answers count half
+    low: float
+    high: float
+    p: float  # exact sign test of the comparisons with a winner
+    annotators: tuple[str, ...]
+    responses: int
 
     @property
-    def simulated(self) -> tuple[str, ...]:
-        return tuple(name for name in self.annotators if name.startswith("simulated-"))
+    def shown(self) -> bool:
+        """Whether one of both is preferred: the interval keeps off one half, and the exact test says so too."""
+        return not self.low <= 0.5 <= self.high and self.p < LEVEL
 
 
 class Proof(Facts):
@@ -183,6 +218,18 @@ def read_facts(path: Path, kind: type[F]) -> F:
 def read_eda(path: Path) -> Eda:
     """prepare's eda.json."""
     return read_facts(path, Eda)
+
+
+def read_agreement(path: Path) -> Agreement:
+    """agreement's agreement.json.
+
+    Raises:
+        KormedError: the file is missing or does not fit; names file and field.
+    """
+    try:
+        return TypeAdapter(Agreement).validate_python(_json(path))
+    except ValidationError as error:
+        raise KormedError(f"{path}: {describe(error)}") from None
 
 
 def read_log(path: Path) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ from html import escape
 WIDTH, HEIGHT = 420, 230  # in SVG units; narrow, so that the labels stay readable when a phone scales the picture down
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
 HISTOGRAM = 170  # its height; lower than a curve's, because several stand under one another
+PERCENT = ((0, "0 %"), (25, "25 %"), (50, "50 %"), (75, "75 %"), (100, "100 %"))  # a scale of shares
 LABEL_CHARACTERS = 46  # of a waterfall's label a line; the number stands to its right
 
 
@@ -36,6 +37,18 @@ class Bar:
     low: float
     high: float
     number: str
+    hue: str  # CSS class
+
+
+@dataclass(frozen=True)
+class Place:
+    """One line of a chart of intervals, on the scale of all of them: `places` are low, value and high, or percentiles
+    5, 25, 50, 75 and 95, whose inner three make a box; a single one is a value whose interval is not known.
+    """
+
+    label: str
+    places: tuple[float, ...]
+    number: str  # as it is printed
     hue: str  # CSS class
 
 
@@ -253,6 +266,57 @@ def waterfall(bars: Sequence[Bar], *, label: str) -> str:
     return "".join(
         [
             f'<svg class="waterfall" viewBox="0 0 {WIDTH} {y - 8}" role="img" aria-label="{escape(name)}">',
+            *parts,
+            "</svg>",
+        ]
+    )
+
+
+def intervals(
+    rows: Sequence[Place], *, label: str, scale: Sequence[tuple[float, str]], levels: Sequence[float] = ()
+) -> str:
+    """Values with their intervals, a line each under its label and number, over one scale.
+
+    Args:
+        scale: the ticks and their names; the first and the last are where it begins and ends, and places beyond are
+            drawn there.
+        levels: values that are drawn as dashed lines in every row, such as what chance would give.
+
+    Raises:
+        ValueError: no rows.
+    """
+    if not rows:
+        raise ValueError(f"{label}: no rows")
+    start, end = scale[0][0], scale[-1][0]
+    bottom = 40 * len(rows)
+
+    def x(place: float) -> float:
+        return round(6 + (min(max(place, start), end) - start) / (end - start) * (WIDTH - 12), 1)
+
+    parts = []
+    for number, row in enumerate(rows):
+        y = 40 * number
+        parts.append(f'<text class="label" x="0" y="{y + 14}">{escape(row.label)}</text>')
+        parts.append(f'<text class="number end" x="{WIDTH}" y="{y + 14}">{escape(row.number)}</text>')
+        for kind, places in (("grid", [tick for tick, _ in scale]), ("level", levels)):
+            parts += [f'<line class="{kind}" x1="{x(p)}" x2="{x(p)}" y1="{y + 18}" y2="{y + 34}"/>' for p in places]
+        drawn = [x(place) for place in row.places]
+        if len(drawn) > 1:
+            parts.append(
+                f'<line class="whisker {row.hue}" x1="{drawn[0]}" x2="{drawn[-1]}" y1="{y + 26}" y2="{y + 26}"/>'
+            )
+        if len(drawn) == 5:
+            width = round(max(1, drawn[3] - drawn[1]), 1)
+            parts.append(f'<rect class="box {row.hue}" x="{drawn[1]}" width="{width}" y="{y + 21}" height="10"/>')
+        parts.append(f'<circle class="dot {row.hue}" cx="{drawn[len(drawn) // 2]}" cy="{y + 26}" r="4.5"/>')
+    for tick, name in scale:
+        anchor = "start" if tick == start else "end" if tick == end else "middle"
+        place = {"start": 0, "end": WIDTH}.get(anchor, x(tick))
+        parts.append(f'<text class="tick {anchor}" x="{place}" y="{bottom + 16}">{escape(name)}</text>')
+    name = f"{label}: " + "; ".join(f"{row.label} {row.number}" for row in rows)
+    return "".join(
+        [
+            f'<svg class="chart" viewBox="0 0 {WIDTH} {bottom + 20}" role="img" aria-label="{escape(name)}">',
             *parts,
             "</svg>",
         ]

@@ -1,10 +1,11 @@
 """What counts of right answers can and cannot say. Pure functions on numbers; no input or output."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import binomtest
+from scipy.stats import binomtest, fisher_exact
 
 LEVEL = 0.05  # a difference is called shown below this adjusted p
 
@@ -97,6 +98,25 @@ def mcnemar(gained: int, lost: int) -> float:
     if gained + lost == 0:
         return 1.0
     return float(binomtest(gained, gained + lost, 0.5).pvalue)
+
+
+def coin(heads: int, throws: int) -> float:
+    """Two-sided p-value of the exact binomial test of a share against 1/2; 1.0 where nothing was thrown."""
+    return mcnemar(heads, throws - heads)
+
+
+def fisher(one: tuple[int, int], other: tuple[int, int]) -> float:
+    """Two-sided p-value of Fisher's exact test of two shares, each (count, of) (scipy's `fisher_exact`)."""
+    return float(fisher_exact([[count, of - count] for count, of in (one, other)]).pvalue)
+
+
+def cohens_h(one: float, other: float) -> float:
+    """Effect size of two proportions within 0-1: the difference of their arcsine transforms.
+
+    Cohen, Statistical Power Analysis for the Behavioral Sciences (1988), 6.2; he calls 0.2 small, 0.5 medium and 0.8
+    large.
+    """
+    return 2 * math.asin(math.sqrt(one)) - 2 * math.asin(math.sqrt(other))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

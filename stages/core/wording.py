@@ -4,10 +4,11 @@ import re
 from collections.abc import Sequence
 
 from stages.core import eda as data
+from stages.core.agreement import SIMULATED
 from stages.core.eda import Eda, FlowStep, Lengths, Move
-from stages.core.findings import Contrast, Generated, Labels, Proof, Reason, Row, Settings
+from stages.core.findings import Contrast, Generated, Labels, Proof, Reason, Row, Settings, Winrate
 from stages.core.plots import Curve
-from stages.core.statistics import PairedTest, smallest_shown
+from stages.core.statistics import PairedTest, p_text, smallest_shown
 
 NAMES = {"base": "base", "sft": "SFT", "dpo": "DPO"}
 TASK_TOKENS = 1024  # max_gen_toks of kormedmcqa 3.0
@@ -20,7 +21,14 @@ EXTENTS = (  # under a table of lengths with bars
 VALUES = ("submitted", "a", "b", "tie", "both_bad")  # columns of the annotators' table
 
 
-def summary(base: str, rows: int, preferences: int | None, overall: Row, contrasts: Sequence[Contrast]) -> list[str]:
+def summary(
+    base: str,
+    rows: int,
+    preferences: int | None,
+    overall: Row,
+    contrasts: Sequence[Contrast],
+    winrate: Winrate | None,
+) -> list[str]:
     """The run in three sentences or so. `preferences` is None where DPO was not evaluated."""
     then = "" if preferences is None else f", then trained on {count(preferences, 'preference')} (DPO)"
     checkpoints = [NAMES[cell.checkpoint] for cell in overall.cells]
@@ -35,18 +43,24 @@ def summary(base: str, rows: int, preferences: int | None, overall: Row, contras
             f"{NAMES[contrast.after]} got {percent[contrast.after]:.2f} % right against {NAMES[contrast.before]}'s "
             f"{percent[contrast.before]:.2f} %: {contrast.overall.verdict}."
         )
-    return sentences
+    return [*sentences, *([preferred(winrate)] if winrate else [])]
 
 
 def simulated(labels: Labels | None) -> str:
     """What must stand wherever labels or DPO appear; empty where every annotator is a person."""
-    if labels is None or not labels.simulated:
+    return simulated_among(list(labels.annotators)) if labels else ""
+
+
+def simulated_among(annotators: Sequence[str]) -> str:
+    """What must stand wherever the annotators' judgements appear; empty where every one of them is a person."""
+    found = [name for name in annotators if name.startswith(SIMULATED)]
+    if not found:
         return ""
-    if len(labels.simulated) == len(labels.annotators):
+    if len(found) == len(annotators):
         return "Simulated annotators: a rule with seeded disagreement, no human judged these answers."
     return (
-        f"Some annotators are simulated ({', '.join(labels.simulated)}): their labels are a rule with seeded "
-        f"disagreement, no human gave them."
+        f"Some annotators are simulated ({', '.join(found)}): their labels are a rule with seeded disagreement, no "
+        f"human gave them."
     )
 
 
@@ -68,7 +82,7 @@ def resolution(test: PairedTest) -> str:
     )
 
 
-def limits(overall: Row, simulated: str, answers_shown: int) -> list[str]:
+def limits(overall: Row, simulated: str, answers_shown: int, winrate: Winrate | None) -> list[str]:
     """What a reader must not conclude."""
     base = overall.cells[0].score
     half_width = max(cell.score.interval.high - cell.score.interval.low for cell in overall.cells) * 50
@@ -81,6 +95,11 @@ def limits(overall: Row, simulated: str, answers_shown: int) -> list[str]:
     ]
     if simulated:
         found.append(f"{simulated} What DPO learned here is that rule.")
+    if winrate:
+        found.append(
+            "A win rate says which answers those who judged liked better. It does not say that the better one is right "
+            "or safe, and those who gave the preferences may like what DPO learned from them more than others would."
+        )
     if half_width > 2.5:
         found.append(
             f"The sample is small: with {overall.questions:,} questions the 95 % interval of an accuracy reaches up to "
@@ -365,6 +384,63 @@ def labelled(labels: Labels, pairs: tuple[int, int]) -> str:
         f"({others}, not counted); {agreement}. Preferences made of them: {labels.kept:,}, "
         f"{pairs[0]:,} to train on and {pairs[1]:,} held out{_dropped(labels.dropped, 'comparisons')}."
     )
+
+
+def settled(labels: Labels) -> str:
+    """Adjudicators' share in the preferences, and whether the longer answer is the chosen one; may be empty."""
+    found = []
+    if labels.adjudicated:
+        found.append(f"Of these, {labels.adjudicated:,} decided by an adjudicator.")
+    lengths = labels.lengths
+    differing = lengths.chosen_longer + lengths.rejected_longer
+    if lengths.p is not None and not lengths.warning:  # the warning says it
+        equal = f"; {lengths.equal:,} are of the same length" if lengths.equal else ""
+        found.append(
+            f"The chosen answer is the longer one in {lengths.chosen_longer:,} of {count(differing, 'preference')} "
+            f"({share(lengths.chosen_longer, differing)}, {p_text(lengths.p)}{equal})."
+        )
+    return " ".join(found)
+
+
+def unsafe(labels: Labels) -> str:
+    if not labels.unsafe:
+        return "No answer was marked as unsafe."
+    return f"{count(labels.unsafe, 'comparison')} with an answer that somebody marked as unsafe."
+
+
+def preferred(winrate: Winrate) -> str:
+    """DPO's win rate in a sentence."""
+    ahead = "DPO" if winrate.win_rate > 0.5 else "SFT"
+    verdict = f"{ahead} preferred" if winrate.shown else "no preference shown"
+    return (
+        f"Compared blind on {count(winrate.judged, 'held-out consult')}, DPO's answers won "
+        f"{100 * winrate.win_rate:.1f} % (95 % interval {100 * winrate.low:.1f}–{100 * winrate.high:.1f} %), "
+        f"ties and two bad answers counted half: {verdict} ({p_text(winrate.p)})."
+    )
+
+
+def compared(winrate: Winrate) -> str:
+    """Who compared what in round two."""
+    people = count(len(winrate.annotators), "annotator")
+    identical = (
+        f" To {count(winrate.identical, 'consult')} both gave the same answer, which was not shown."
+        if winrate.identical
+        else ""
+    )
+    return (
+        f"{people} gave {count(winrate.responses, 'response')} to {count(winrate.comparisons, 'blinded pair')} of "
+        f"SFT's and DPO's answers to held-out consults: {winrate.judged:,} have a majority, {winrate.undecided:,} "
+        f"none, {winrate.unjudged:,} no response.{identical}"
+    )
+
+
+def decided(winrate: Winrate) -> str:
+    """What so many comparisons with a winner could show."""
+    least = smallest_shown(winrate.dpo + winrate.sft)
+    found = f"{count(winrate.dpo + winrate.sft, 'comparison')} with a winner"
+    if least is None:
+        return f"{found}: with so few, no outcome could have been shown by the exact sign test."
+    return f"{found}: a lead of {least:,} is the least that the exact sign test could have shown."
 
 
 def _dropped(counts: dict[str, int], what: str) -> str:

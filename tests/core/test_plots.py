@@ -8,10 +8,12 @@ from stages.core.plots import (
     WIDTH,
     Bar,
     Curve,
+    Place,
     curve,
     grouped_bars,
     histogram,
     interval_bar,
+    intervals,
     line_chart,
     spread_bar,
     ticks,
@@ -277,3 +279,36 @@ def test_no_picture_has_a_colour_or_a_font_of_its_own(svg: str) -> None:
     assert "font" not in svg
     assert "fill" not in svg
     assert "#" not in svg
+
+
+ROWS = [
+    Place("kim", (20.0, 40.0, 70.0), "8 of 20 (40.0 %)", "consult"),
+    Place("<lee>", (1.0, 2.0, 3.0, 4.0, 250.0), "3 s", "consult"),
+    Place("park", (-5.0,), "unknown", "base"),
+]
+
+
+def test_intervals_beyond_the_scale_are_drawn_at_its_end() -> None:
+    svg = ElementTree.fromstring(
+        intervals(ROWS, label="shares", scale=[(0, "0"), (50, "50"), (100, "100")], levels=[50])
+    )
+    width, height = map(float, svg.attrib["viewBox"].split()[2:])
+    for element in svg:
+        for at, end in (("x1", width), ("x2", width), ("cx", width), ("y1", height), ("y2", height), ("cy", height)):
+            assert 0 <= float(element.attrib.get(at, 0)) <= end
+
+
+def test_a_row_of_five_places_has_a_box_and_a_row_of_one_has_no_line() -> None:
+    svg = ElementTree.fromstring(intervals(ROWS, label="shares", scale=[(0, "0"), (100, "100")]))
+    kinds = [element.attrib.get("class", "").split()[0] for element in svg if element.tag != "text"]
+    assert (kinds.count("dot"), kinds.count("whisker"), kinds.count("box")) == (3, 2, 1)
+
+
+def test_intervals_are_said_to_those_who_do_not_see_them() -> None:
+    svg = ElementTree.fromstring(intervals(ROWS, label="shares", scale=[(0, "0"), (100, "100")]))
+    assert svg.attrib["aria-label"] == "shares: kim 8 of 20 (40.0 %); <lee> 3 s; park unknown"
+
+
+def test_no_intervals_are_no_picture() -> None:
+    with pytest.raises(ValueError, match="shares: no rows"):
+        intervals([], label="shares", scale=[(0, "0"), (100, "100")])

@@ -6,6 +6,9 @@ from stages.core.statistics import (
     PairedTest,
     Score,
     change_text,
+    cohens_h,
+    coin,
+    fisher,
     holm,
     majority,
     mcnemar,
@@ -131,3 +134,24 @@ def test_the_majority_letter_is_the_most_frequent_target() -> None:
 )
 def test_p_is_printed_as_journals_do(p: float, text: str) -> None:
     assert p_text(p) == text
+
+
+def test_a_coin_is_called_unfair_as_the_tables_have_it() -> None:
+    """9 heads of 10: p = 2 * 11 / 1,024; nothing thrown shows nothing."""
+    assert coin(9, 10) == pytest.approx(22 / 1024)
+    assert coin(1, 10) == coin(9, 10)
+    assert coin(5, 10) == coin(0, 0) == 1.0
+
+
+def test_fishers_lady_tasted_tea() -> None:
+    """Fisher, The Design of Experiments (1935): 3 of 4 cups right is p = 0.486 two-sided, all four p = 2 / 70."""
+    assert fisher((3, 4), (1, 4)) == pytest.approx(34 / 70)
+    assert fisher((4, 4), (0, 4)) == pytest.approx(2 / 70)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "h"), [(0.5, 0.4, 0.201), (0.65, 0.45, 0.404), (0.5, 0.5, 0.0), (0.0, 1.0, -3.142)]
+)
+def test_cohens_h_is_the_difference_of_his_tables_phi(one: float, other: float, h: float) -> None:
+    """Cohen (1988), table 6.2.2: phi is 1.369 for 0.40, 1.471 for 0.45, 1.571 for 0.50, 1.875 for 0.65."""
+    assert cohens_h(one, other) == pytest.approx(h, abs=0.0015)
