@@ -9,7 +9,7 @@ import pytest
 from annotation.api import Api
 from annotation.push import push
 from stages.core.recipe import Annotation
-from tests.annotation.examples import WORKSPACE, comparison, respond
+from tests.annotation.examples import WORKSPACE, comparison, respond, round_of
 
 QUESTIONS = {
     "기침": "아이가 사흘째 기침을 합니다. 해열제를 먹여도 되나요?",
@@ -24,7 +24,7 @@ def dataset(client: argilla.Argilla, config: Annotation) -> str:
         comparison(number, a="쉬세요.", b="물을 드세요.", question=question)
         for number, question in enumerate(QUESTIONS.values(), start=600)
     ]
-    pushed = push(client, WORKSPACE, some, config)
+    pushed = push(client, round_of(some, config))
     found = client.datasets(name=pushed.dataset, workspace=WORKSPACE)
     assert found is not None
     return str(found.id)
