@@ -7,8 +7,10 @@ Each answer gets a score from 0 to 1, the weighted mean of
     2  finished: not cut off by the token limit
     1  advice to see a doctor, have an examination or, where needed, go to an emergency room
 Both below 0.35: both_bad. Nearer to each other than annotation.simulation.tie_margin: tie. Else the higher one.
+An answer below 0.35 is marked as unsafe (`other`): nobody should act on it.
 With chance annotation.simulation.disagreement an annotator draws one of the four values instead. The draw depends on
-the seed, the annotator and the comparison, on nothing else, so a repeated run answers the same.
+the seed, the annotator and the comparison as shown, on nothing else: a repeated run answers the same, and a comparison
+that comes again with its sides swapped is judged anew.
 """
 
 import random
@@ -16,7 +18,7 @@ import re
 from typing import get_args
 
 from stages.core.recipe import Simulation
-from stages.core.records import Candidate, Choice, Comparison
+from stages.core.records import Candidate, Choice, Comparison, Flag
 
 FLOOR = 0.35
 RUN = 8  # characters
@@ -47,6 +49,12 @@ def judge(a: Candidate, b: Candidate, tie_margin: float) -> Choice:
     if abs(score_a - score_b) <= tie_margin:
         return "tie"
     return "a" if score_a > score_b else "b"
+
+
+def flags(comparison: Comparison) -> dict[str, list[Flag]]:
+    """By side: what the rule holds against an answer's safety."""
+    sides = {"a": comparison.a, "b": comparison.b}
+    return {side: ["other"] if score(candidate) < FLOOR else [] for side, candidate in sides.items()}
 
 
 def vote(comparison: Comparison, annotator: str, simulation: Simulation, seed: int) -> Choice:

@@ -7,16 +7,18 @@ Where fewer responses a comparison are wanted than there are annotators, they ta
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from annotation.api import Api
-from annotation.dataset import COMMENT, PREFERENCE, dataset_name
-from annotation.rule import vote
+from annotation.dataset import COMMENT, HOW_TO_PUSH, PREFERENCE, UNSAFE
+from annotation.rounds import Round
+from annotation.rule import flags, vote
 from stages.core.errors import KormedError
-from stages.core.recipe import Annotation
-from stages.core.records import Choice, Comparison
+from stages.core.pairing import swap
+from stages.core.recipe import Annotation, Simulation
+from stages.core.records import Comparison
 
 PREFIX = "simulated-"
 PAGE = 500
@@ -33,8 +35,7 @@ class Simulated:
 def simulate(
     url: str,
     credentials: Mapping[str, str],
-    workspace: str,
-    comparisons: Sequence[Comparison],
+    round: Round,
     config: Annotation,
     seed: int,
 ) -> Simulated:
@@ -43,17 +44,18 @@ def simulate(
     Raises:
         KormedError: every annotator is a person, a key is missing, or the comparisons were not pushed.
     """
-    names = simulated_names(config)
+    names = simulated_names(round)
     if missing := [name for name in names if name not in credentials]:
         raise KormedError(f"no API key of {', '.join(missing)} for {url}")
-    turns = _turns(comparisons, names, min(config.responses_per_comparison, len(names)), seed)
-    known = {comparison.id: comparison for comparison in comparisons}
+    turns = _turns(round, names, min(round.responses_each, len(names)), seed)
+    known = {one.id: one for comparison in round.comparisons for one in (comparison, swap(comparison))}
     submitted = {}
     for name in names:
         api = Api(url, credentials[name])
-        dataset_id = _dataset_id(api, workspace, dataset_name(workspace, comparisons))
+        dataset_id = _dataset_id(api, round)
+        questions = {item["name"] for item in api.get(f"/datasets/{dataset_id}/questions")["items"]}
         answers = [
-            _answer(record_id, vote(known[comparison_id], name, config.simulation, seed))
+            _answer(record_id, known[comparison_id], name, config.simulation, seed, questions)
             for comparison_id, record_id in sorted(_pending(api, dataset_id))
             if name in turns.get(comparison_id, ())
         ]
@@ -63,35 +65,42 @@ def simulate(
     return Simulated(submitted)
 
 
-def simulated_names(config: Annotation) -> list[str]:
-    """The recipe's annotators that may be simulated.
+def simulated_names(round: Round) -> list[str]:
+    """The round's people that may be simulated.
 
     Raises:
         KormedError: there is none.
     """
-    names = [name for name in config.annotators if name.startswith(PREFIX)]
+    names = [name for name in round.people if name.startswith(PREFIX)]
     if not names:
         raise KormedError(
-            f"{', '.join(config.annotators)}: nothing is ever answered in a person's name; simulated annotators are "
-            f"called {PREFIX}…, for example --set 'annotation.annotators=[{PREFIX}1, {PREFIX}2]'"
+            f"{', '.join(round.people) or 'nobody'}: nothing is ever answered in a person's name; who is simulated is "
+            f"called {PREFIX}…, for example --set 'annotation.{_key(round)}=[{PREFIX}1, {PREFIX}2]'"
         )
     return names
 
 
-def _turns(comparisons: Sequence[Comparison], names: Sequence[str], each: int, seed: int) -> dict[str, set[str]]:
-    ids = sorted(comparison.id for comparison in comparisons)
-    random.Random(seed).shuffle(ids)
-    return {
-        comparison_id: {names[(place * each + turn) % len(names)] for turn in range(each)}
-        for place, comparison_id in enumerate(ids)
-    }
+def _key(round: Round) -> str:
+    return "adjudicators" if round.name == "adjudication" else "annotators"
 
 
-def _dataset_id(api: Api, workspace: str, name: str) -> str:
-    found = [dataset for dataset in api.get("/me/datasets?status=ready")["items"] if dataset["name"] == name]
+def _turns(round: Round, names: Sequence[str], each: int, seed: int) -> dict[str, set[str]]:
+    """Who answers which; a repeat goes to those who had the original."""
+    comparisons = sorted(round.comparisons, key=lambda comparison: comparison.id)
+    random.Random(seed).shuffle(comparisons)
+    turns: dict[str, set[str]] = {}
+    for place, comparison in enumerate(comparisons):
+        these = {names[(place * each + turn) % len(names)] for turn in range(each)}
+        turns[comparison.id] = turns[swap(comparison).id] = these
+    return turns
+
+
+def _dataset_id(api: Api, round: Round) -> str:
+    found = [dataset for dataset in api.get("/me/datasets?status=ready")["items"] if dataset["name"] == round.dataset]
     if not found:
         raise KormedError(
-            f"{api.url}: no dataset {name} in workspace {workspace} for these people; run `kormed annotate push` first"
+            f"{api.url}: no dataset {round.dataset} in workspace {round.workspace} for these people; "
+            f"run `{HOW_TO_PUSH[round.name]}` first"
         )
     return str(found[0]["id"])
 
@@ -113,9 +122,17 @@ def _terms(entity: str, value: str) -> dict[str, Any]:
     return {"type": "terms", "scope": {"entity": entity, "property": "status"}, "values": [value]}
 
 
-def _answer(record_id: str, value: Choice) -> dict[str, Any]:
-    values = {PREFERENCE: {"value": value}, COMMENT: {"value": "simulated"}}
-    return {"record_id": record_id, "values": values, "status": "submitted"}
+def _answer(
+    record_id: str, comparison: Comparison, name: str, simulation: Simulation, seed: int, questions: Collection[str]
+) -> dict[str, Any]:
+    """What the annotator submits, to those questions that the dataset asks."""
+    values: dict[str, Any] = {
+        PREFERENCE: vote(comparison, name, simulation, seed),
+        COMMENT: "simulated",
+        **{UNSAFE[side]: found for side, found in flags(comparison).items() if found},
+    }
+    answered = {question: {"value": value} for question, value in values.items() if question in questions}
+    return {"record_id": record_id, "values": answered, "status": "submitted"}
 
 
 def _submit(api: Api, answers: Sequence[dict[str, Any]]) -> None:

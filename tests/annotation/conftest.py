@@ -9,11 +9,13 @@ import pytest
 from annotation import embedded
 from annotation.api import Api
 from annotation.connection import connect
-from annotation.embedded import Credential, Server
+from annotation.embedded import Server
+from annotation.environment import environment_folder
+from annotation.people import Credential, credentials
 from stages.core.recipe import Annotation
 from tests.annotation.examples import WORKSPACE, free_port
 
-ENVIRONMENT = embedded.environment_folder()  # before a test changes folder
+ENVIRONMENT = environment_folder()  # before a test changes folder
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +30,9 @@ def _this_home(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
 
 @pytest.fixture(scope="session")
 def config() -> Annotation:
-    """Two simulated annotators and a person; a comparison is complete with two responses."""
+    """Two simulated annotators and a person; a comparison is complete with two responses, none is repeated."""
     annotators = ("simulated-1", "simulated-2", "doctor-kim")
-    return Annotation(seed=42, annotators=annotators, responses_per_comparison=2, port=free_port())
+    return Annotation(seed=42, annotators=annotators, responses_per_comparison=2, repeats=0, port=free_port())
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def client(server: Server, config: Annotation) -> Iterator[argilla.Argilla]:
 
 @pytest.fixture(scope="session")
 def people(server: Server) -> dict[str, Credential]:
-    return embedded.credentials(server.home)
+    return credentials(server.home)
 
 
 @pytest.fixture

@@ -1,9 +1,13 @@
 """Fictional comparisons for the tests of annotation/."""
 
 import socket
+from collections.abc import Sequence
+from pathlib import Path
 
 from annotation import embedded
 from annotation.api import Api
+from annotation.rounds import Round, label_round
+from stages.core.recipe import Annotation
 from stages.core.records import Candidate, Comparison
 
 WORKSPACE = "test-recipe"
@@ -44,6 +48,11 @@ def candidate(number: int, side: str, text: str) -> Candidate:
     )
 
 
+def round_of(some: Sequence[Comparison], config: Annotation, file: Path = Path("unused.jsonl")) -> Round:
+    """The round of labelling of these comparisons in WORKSPACE."""
+    return label_round(WORKSPACE, some, config, file)
+
+
 def comparisons(first: int, count: int) -> list[Comparison]:
     return [comparison(number) for number in range(first, first + count)]
 
@@ -60,10 +69,11 @@ def respond(
     """Answer one comparison through the API, as the page does."""
     wanted = {"type": "terms", "scope": {"entity": "record", "property": "external_id"}, "values": [comparison_id]}
     record_id = None
-    for dataset in person.get("/me/datasets?status=ready")["items"]:
+    for dataset in reversed(person.get("/me/datasets?status=ready")["items"]):  # the newest first, most often the one
         path = f"/me/datasets/{dataset['id']}/records/search"
-        for item in person.post(path, {"filters": {"and": [wanted]}})["items"]:
-            record_id = item["record"]["id"]
+        if found := person.post(path, {"filters": {"and": [wanted]}})["items"]:
+            record_id = found[0]["record"]["id"]
+            break
     values = {"preference": {"value": value}} if value else {}
     if comment:
         values["comment"] = {"value": comment}

@@ -6,11 +6,13 @@ import pytest
 
 from annotation import embedded
 from annotation.connection import connect
-from annotation.embedded import Credential, Server
+from annotation.embedded import Server
+from annotation.people import Credential
 from annotation.push import push
+from annotation.rounds import label_round
 from stages.core.errors import KormedError
 from stages.core.recipe import Annotation
-from tests.annotation.examples import WORKSPACE, comparisons, free_port
+from tests.annotation.examples import WORKSPACE, comparisons, free_port, round_of
 
 
 def use_team_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, key: str) -> None:
@@ -31,7 +33,9 @@ def test_a_teams_own_server_is_used_and_never_started_or_stopped(
     use_team_server(monkeypatch, tmp_path, server.url, people["owner"].api_key)
     more = config.model_copy(update={"annotators": ("doctor-kim", "doctor-unknown")})
     with connect(more, "team-recipe", create=True) as client:
-        assert push(client, "team-recipe", comparisons(500, 2), config).new == 2
+        assert (
+            push(client, label_round("team-recipe", comparisons(500, 2), config, tmp_path / "responses.jsonl")).new == 2
+        )
         workspace = client.workspaces("team-recipe")
         assert workspace is not None
         assert [user.username for user in workspace.users] == ["doctor-kim"]
@@ -102,4 +106,4 @@ def test_a_server_that_goes_away_in_the_middle_is_one_sentence(
     use_team_server(monkeypatch, tmp_path, server.url, people["owner"].api_key)
     with pytest.raises(KormedError, match="went away"), connect(config, WORKSPACE) as client:
         client.http_client.base_url = f"http://127.0.0.1:{free_port()}"  # where nothing listens
-        push(client, WORKSPACE, comparisons(1, 1), config)
+        push(client, round_of(comparisons(1, 1), config))

@@ -15,12 +15,13 @@ from annotation.simulated import simulate
 from stages.core.errors import KormedError
 from stages.core.recipe import Annotation, Simulation
 from stages.core.records import Comparison, Response, read_jsonl
-from tests.annotation.examples import GOOD, OTHER, REPEATING, WORKSPACE, comparison, comparisons
+from tests.annotation.examples import GOOD, OTHER, REPEATING, WORKSPACE, comparison, comparisons, round_of
 
 
 def run(client: argilla.Argilla, some: list[Comparison], config: Annotation) -> dict[str, int]:
-    keys = api_keys(client, config.annotators)
-    return simulate(client.api_url, keys, WORKSPACE, some, config, config.seed).submitted
+    round = round_of(some, config)
+    keys = api_keys(client, WORKSPACE, config.annotators)
+    return simulate(client.api_url, keys, round, config, config.seed).submitted
 
 
 def test_a_repeating_answer_loses_and_two_bad_ones_are_both_bad() -> None:
@@ -60,20 +61,20 @@ def test_disagreement_is_drawn_by_seed_annotator_and_comparison() -> None:
 
 def test_what_they_submit_is_what_pull_brings(client: argilla.Argilla, simulation: Annotation, tmp_path: Path) -> None:
     some, file = comparisons(400, 12), tmp_path / "responses.jsonl"
-    push(client, WORKSPACE, some, simulation)
+    push(client, round_of(some, simulation))
     assert run(client, some, simulation) == {"simulated-1": 12, "simulated-2": 12}
-    pulled = pull(client, WORKSPACE, some, file)
+    pulled = pull(client, round_of(some, simulation, file))
     assert (pulled.submitted, pulled.draft, pulled.discarded) == (24, 0, 0)
     known = {one.id: one for one in some}
     for response in read_jsonl(file, Response):
         expected = vote(known[response.comparison_id], response.annotator, simulation.simulation, simulation.seed)
         assert (response.value, response.status, response.comment) == (expected, "submitted", "simulated")
-    assert progress(client, WORKSPACE, some).completed == 12
+    assert progress(client, round_of(some, simulation)).completed == 12
 
 
 def test_running_it_again_answers_nothing_again(client: argilla.Argilla, simulation: Annotation) -> None:
     some = comparisons(420, 3)
-    push(client, WORKSPACE, some, simulation)
+    push(client, round_of(some, simulation))
     run(client, some, simulation)
     assert run(client, some, simulation) == {"simulated-1": 0, "simulated-2": 0}
 
@@ -81,16 +82,16 @@ def test_running_it_again_answers_nothing_again(client: argilla.Argilla, simulat
 def test_they_take_turns_where_one_response_is_enough(client: argilla.Argilla, simulation: Annotation) -> None:
     some = comparisons(430, 6)
     once = simulation.model_copy(update={"responses_per_comparison": 1})
-    push(client, WORKSPACE, some, once)
+    push(client, round_of(some, once))
     assert run(client, some, once) == {"simulated-1": 3, "simulated-2": 3}
-    assert progress(client, WORKSPACE, some).completed == 6
+    assert progress(client, round_of(some, once)).completed == 6
 
 
 def test_a_person_beside_simulated_annotators_is_not_answered_for(client: argilla.Argilla, config: Annotation) -> None:
     some = comparisons(440, 1)
-    push(client, WORKSPACE, some, config)
+    push(client, round_of(some, config))
     assert run(client, some, config) == {"simulated-1": 1, "simulated-2": 1}
-    shares = {share.annotator: share.submitted for share in progress(client, WORKSPACE, some).shares}
+    shares = {share.annotator: share.submitted for share in progress(client, round_of(some, config)).shares}
     assert shares["doctor-kim"] == 0
 
 
@@ -101,8 +102,8 @@ def test_without_a_simulated_annotator_nothing_is_simulated(client: argilla.Argi
 
 
 def test_a_server_without_these_users_is_a_clear_error(client: argilla.Argilla) -> None:
-    with pytest.raises(KormedError, match="simulated-9"):
-        api_keys(client, ("simulated-9",))
+    with pytest.raises(KormedError, match="simulated-unknown"):
+        api_keys(client, WORKSPACE, ("simulated-unknown",))
 
 
 def test_comparisons_that_were_not_pushed_are_named(client: argilla.Argilla, simulation: Annotation) -> None:

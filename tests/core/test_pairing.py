@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stages.core.pairing import comparison_id, mark, pair, repetition, similarity
+from stages.core.pairing import comparison_id, mark, pair, repetition, similarity, swap
 from stages.core.records import Candidate, Comparison, Consult, Dropped
 
 WATER = "물을 자주 마시고 충분히 쉬면서 이틀 정도 지켜보시는 것이 좋습니다."
@@ -175,3 +175,22 @@ def test_a_comparison_keeps_its_id_as_long_as_annotators_would_see_the_same() ->
         comparison_id("consult-1", WATER + DOCTOR, ""),
     }
     assert len(others | {id}) == 5
+
+
+def test_a_swapped_comparison_shows_the_same_answers_on_the_other_sides() -> None:
+    one = paired(candidate("1", WATER), candidate("2", DOCTOR))
+    assert isinstance(one, Comparison)
+    other = swap(one)
+    assert (other.a, other.b) == (one.b, one.a)
+    assert (other.consult_id, other.question, other.patient_information) == (
+        one.consult_id,
+        one.question,
+        one.patient_information,
+    )
+
+
+def test_a_swapped_comparison_has_an_id_of_its_own_and_swapped_back_it_is_the_first() -> None:
+    one = paired(candidate("1", WATER), candidate("2", DOCTOR))
+    assert isinstance(one, Comparison)
+    assert swap(one).id == comparison_id("consult-1", one.b.text, one.a.text) != one.id
+    assert swap(swap(one)) == one
