@@ -11,7 +11,7 @@ RUN = $(RECIPE) $(foreach value,$(SET),--set '$(value)')
 STAGE = $(RUN) $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint check collect import restructure prepare sft candidates label push pull progress preferences dpo eval report status browser
+.PHONY: help setup demo test test-all lint check collect import restructure prepare sft candidates label compare-label push pull progress conflicts agreement preferences dpo eval report status browser
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,6 +29,7 @@ demo: setup ## the whole job on this machine: real Gemma 270M, fictional data, s
 	$(KORMED) annotate simulate $(DEMO)
 	$(KORMED) dpo $(DEMO)
 	$(KORMED) evaluate $(DEMO)
+	$(KORMED) annotate simulate $(DEMO) --round compare
 	$(KORMED) report $(DEMO)
 	@echo "label for real, in your browser:  make label RECIPE=$(DEMO)   then: make pull RECIPE=$(DEMO)"
 
@@ -56,6 +57,9 @@ candidates: setup ## the SFT model's answers to consults, paired for comparison
 label: setup ## start Argilla on this machine with the comparisons in it; Ctrl-C stops it
 	$(KORMED) annotate serve $(RUN)
 
+compare-label: setup ## the same people compare SFT's and DPO's answers to held-out consults
+	$(KORMED) annotate serve $(RUN) --round compare
+
 push: setup ## comparisons to Argilla (ARGILLA_API_URL and ARGILLA_API_KEY: your own server)
 	$(KORMED) annotate push $(RUN)
 
@@ -64,6 +68,12 @@ pull: setup ## what annotators entered, from Argilla
 
 progress: setup ## how far labelling is
 	$(KORMED) annotate progress $(RUN)
+
+conflicts: setup ## what annotators left undecided, put before the adjudicators
+	$(KORMED) annotate conflicts $(RUN)
+
+agreement: setup ## how far annotators agree, as a page
+	$(KORMED) agreement $(STAGE)
 
 preferences: setup ## responses to chosen/rejected pairs
 	$(KORMED) preferences $(STAGE)
@@ -83,8 +93,8 @@ status: setup ## what is done, stale or missing
 test: setup ## the tests, with a real Argilla and a tiny Gemma; no root, no GPU, no hub
 	.venv/bin/python -m pytest
 
-test-all: setup browser lint ## what `make test` leaves out: the labelling page in a browser, lint
-	.venv/bin/python -m pytest -m browser
+test-all: setup browser lint ## what `make test` leaves out: the labelling page in a browser, a server killed under load, lint
+	.venv/bin/python -m pytest -m 'browser or crash'
 
 browser: ## Chromium and a Korean font for test-all (as root, or with sudo)
 	@test -x "$${KORMED_CHROMIUM:-/usr/bin/chromium}" && fc-list 2>/dev/null | grep -qi nanum || { \

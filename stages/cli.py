@@ -15,6 +15,7 @@ from stages.core.errors import KormedError
 
 if TYPE_CHECKING:
     from stages.core.pipeline import Run
+    from stages.core.records import RoundName
 
 # Before any library is imported: their chatter drowns ours, and nothing here phones home.
 QUIET = {
@@ -101,6 +102,15 @@ def stage_command(function: Callable[..., None]) -> Callable[..., None]:
         "--force", is_flag=True, help="Make it anew; the one that stands there moves to .previous/."
     )(function)
     return recipe_command(function)
+
+
+def round_option(function: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--round",
+        type=click.Choice(["label", "adjudication", "compare"]),
+        default="label",
+        help="label: candidates' answers; adjudication: what stayed undecided; compare: SFT's and DPO's answers.",
+    )(function)
 
 
 def open_run(recipe: Path, overrides: tuple[str, ...]) -> "Run":
@@ -239,6 +249,42 @@ def candidates(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
 
 @main.command()
 @stage_command
+def agreement(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """How far annotators agree, with themselves too, and what else moves their choice: agreement.html.
+
+    \b
+    kormed agreement recipes/demo/demo.yaml
+    """
+    run = open_run(recipe, overrides)
+    pull_if_missing(run)
+    bring(run, "agreement", force)
+    click.echo(f"agreement: {run.path('agreement') / 'agreement.html'}")
+
+
+@main.command()
+@stage_command
+def compare(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """SFT's and DPO's answers to held-out consults as blinded pairs, for `annotate serve --round compare`.
+
+    \b
+    kormed compare recipes/demo/demo.yaml
+    """
+    bring(open_run(recipe, overrides), "compare", force)
+
+
+@main.command()
+@stage_command
+def winrate(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+    """What people said of SFT's against DPO's answers: DPO's win rate with its interval.
+
+    \b
+    kormed winrate recipes/demo/demo.yaml
+    """
+    bring(open_run(recipe, overrides), "winrate", force)
+
+
+@main.command()
+@stage_command
 def preferences(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
     """Comparisons and pulled responses to chosen/rejected pairs; pulls first if nothing was pulled yet.
 
@@ -297,6 +343,22 @@ def report(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
 
 
 @main.command()
+@recipe_command
+@click.option("--annotator", required=True, help="Whose responses and account go.")
+@click.option("--yes", "really", is_flag=True, help="Do it; without this it only says what would go.")
+def forget(recipe: Path, overrides: tuple[str, ...], annotator: str, really: bool) -> None:
+    """Delete what an annotator entered, here and on the Argilla. The only command that deletes what people entered.
+
+    \b
+    kormed forget recipes/demo/demo.yaml --annotator doctor-lee
+    kormed forget recipes/demo/demo.yaml --annotator doctor-lee --yes
+    """
+    from annotation.forgetting import forget_annotator
+
+    click.echo(forget_annotator(open_run(recipe, overrides), annotator, really=really))
+
+
+@main.command()
 @click.argument("id")
 @click.option("--recipe", type=click.Path(path_type=Path), help="Look in this recipe's run only.")
 def trace(id: str, recipe: Path | None) -> None:
@@ -348,32 +410,50 @@ def annotate() -> None:
 
 @annotate.command()
 @recipe_command
-def serve(recipe: Path, overrides: tuple[str, ...]) -> None:
+@round_option
+@click.option("--share", is_flag=True, help="Also on the local network, with TLS; without it on this machine alone.")
+@click.option("--name", "names", multiple=True, help="With --share: a host name or address that people will type.")
+@click.option("--certificate", type=click.Path(path_type=Path), help="With --share: yours (PEM); else one is made.")
+@click.option("--key", type=click.Path(path_type=Path), help="With --share: the certificate's key (PEM).")
+def serve(
+    recipe: Path,
+    overrides: tuple[str, ...],
+    round: "RoundName",
+    share: bool,
+    names: tuple[str, ...],
+    certificate: Path | None,
+    key: Path | None,
+) -> None:
     """Start the embedded Argilla, push the comparisons and keep serving until Ctrl-C.
 
     \b
     kormed annotate serve recipes/demo/demo.yaml --set annotation.port=6901
+    kormed annotate serve recipes/demo/demo.yaml --share --name argilla.hospital.lan
     """
     from annotation.labelling import serve as serve_comparisons
+    from annotation.sharing import Sharing
 
+    if not share and (names or certificate or key):
+        raise KormedError("--name, --certificate and --key belong to --share, which is not given")
     run = open_run(recipe, overrides)
-    run.bring("candidates")
-    serve_comparisons(run, click.echo)
+    bring_round(run, round)
+    serve_comparisons(run, round, Sharing(names, certificate, key) if share else None, click.echo)
 
 
 @annotate.command()
 @recipe_command
-def push(recipe: Path, overrides: tuple[str, ...]) -> None:
+@round_option
+def push(recipe: Path, overrides: tuple[str, ...], round: "RoundName") -> None:
     """Bring the comparisons to Argilla; a second push adds nothing twice.
 
     \b
     ARGILLA_API_URL=… ARGILLA_API_KEY=… kormed annotate push recipes/gemma-2-2b-it.yaml
     """
-    from annotation.labelling import push_comparisons
+    from annotation.labelling import push_round
 
     run = open_run(recipe, overrides)
-    run.bring("candidates")
-    click.echo(push_comparisons(run))
+    bring_round(run, round)
+    click.echo(push_round(run, round))
 
 
 @annotate.command()
@@ -386,25 +466,49 @@ def pull(recipe: Path, overrides: tuple[str, ...]) -> None:
     """
     from annotation.labelling import pull_responses
 
-    click.echo(pull_responses(open_run(recipe, overrides)))
+    run = open_run(recipe, overrides)
+    click.echo(pull_responses(run))
+    if run.entered("verdicts").exists():
+        bring(run, "winrate", force=False)
 
 
 @annotate.command()
 @recipe_command
-def progress(recipe: Path, overrides: tuple[str, ...]) -> None:
-    """How far labelling is, over all and by annotator.
+@round_option
+@click.option("--watch", is_flag=True, help="Show it anew every few seconds, until Ctrl-C.")
+def progress(recipe: Path, overrides: tuple[str, ...], round: "RoundName", watch: bool) -> None:
+    """How far labelling is: done, pending, conflicts, and each annotator's pace and remaining time.
 
     \b
     kormed annotate progress recipes/demo/demo.yaml
+    kormed annotate progress recipes/demo/demo.yaml --watch
     """
-    from annotation.labelling import show_progress
+    from annotation.labelling import show_progress, watch_progress
 
-    click.echo(show_progress(open_run(recipe, overrides)))
+    run = open_run(recipe, overrides)
+    if watch:
+        watch_progress(run, round, click.echo, click.clear)
+    else:
+        click.echo(show_progress(run, round))
 
 
 @annotate.command()
 @recipe_command
-def simulate(recipe: Path, overrides: tuple[str, ...]) -> None:
+def conflicts(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """Pull, list the comparisons that annotators left undecided, and put them before the adjudicators.
+
+    \b
+    kormed annotate conflicts recipes/demo/demo.yaml --set 'annotation.adjudicators=[professor-han]'
+    """
+    from annotation.labelling import open_conflicts
+
+    click.echo(open_conflicts(open_run(recipe, overrides)))
+
+
+@annotate.command()
+@recipe_command
+@round_option
+def simulate(recipe: Path, overrides: tuple[str, ...], round: "RoundName") -> None:
     """Let the recipe's simulated annotators answer every comparison, by a stated rule, through the server's API.
 
     \b
@@ -413,14 +517,105 @@ def simulate(recipe: Path, overrides: tuple[str, ...]) -> None:
     from annotation.labelling import simulate_annotators
 
     run = open_run(recipe, overrides)
-    run.bring("candidates")
-    click.echo(simulate_annotators(run))
+    bring_round(run, round)
+    click.echo(simulate_annotators(run, round))
+    if round == "compare":
+        bring(run, "winrate", force=False)
+
+
+@annotate.command()
+@click.argument("target", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+def backup(target: Path | None) -> None:
+    """Everything of the embedded Argilla into one file, readable by you alone, while it runs or not.
+
+    \b
+    kormed annotate backup
+    kormed annotate backup /mnt/backup/argilla.tar
+    """
+    from annotation.backup import backup as back_up
+
+    click.echo(back_up(target))
+
+
+@annotate.command()
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+def restore(source: Path) -> None:
+    """The embedded Argilla as a backup has it; what stands there now is moved aside, never deleted.
+
+    \b
+    kormed annotate restore argilla-20260101T120000.tar
+    """
+    from annotation.backup import restore as restore_from
+
+    click.echo(restore_from(source))
+
+
+@annotate.group(cls=Commands)
+def user() -> None:
+    """Who may sign in, and as what.
+
+    \b
+    kormed annotate user list recipes/demo/demo.yaml
+    """
+
+
+@user.command()
+@recipe_command
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice(["annotator", "adjudicator", "analyst"]),
+    default="annotator",
+    help="An adjudicator sees only what is undecided; an analyst sees everything, metadata too.",
+)
+def add(recipe: Path, overrides: tuple[str, ...], name: str, role: str) -> None:
+    """Let somebody in, with a generated password that is shown once.
+
+    \b
+    kormed annotate user add recipes/demo/demo.yaml doctor-lee
+    kormed annotate user add recipes/demo/demo.yaml professor-han --role adjudicator
+    """
+    from annotation.accounts import add as add_user
+
+    click.echo(add_user(open_run(recipe, overrides), name, role))
+
+
+@user.command(name="list")
+@recipe_command
+def list_(recipe: Path, overrides: tuple[str, ...]) -> None:
+    """Everybody who may sign in: role, workspaces, how many responses.
+
+    \b
+    kormed annotate user list recipes/demo/demo.yaml
+    """
+    from annotation.accounts import table
+
+    click.echo(table(open_run(recipe, overrides)))
+
+
+@user.command()
+@recipe_command
+@click.argument("name")
+def reset(recipe: Path, overrides: tuple[str, ...], name: str) -> None:
+    """A new password for somebody, shown once; the old one no longer opens anything.
+
+    \b
+    kormed annotate user reset recipes/demo/demo.yaml doctor-lee
+    """
+    from annotation.accounts import reset as reset_user
+
+    click.echo(reset_user(open_run(recipe, overrides), name))
 
 
 def bring(run: "Run", name: str, force: bool) -> None:
     manifest = run.bring(name, force=force)
     metrics = "  ".join(f"{key} {value:.4g}" for key, value in manifest.metrics.items())
     click.echo(f"{name}: {run.path(name)}  {metrics}")
+
+
+def bring_round(run: "Run", round: "RoundName") -> None:
+    """What a round is about, made now if it is missing."""
+    run.bring("compare" if round == "compare" else "candidates")
 
 
 def pull_if_missing(run: "Run") -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from annotation import embedded
+from annotation.environment import environment_folder
 from stages.cli import main
 from stages.core.records import Comparison, Preference, Response, read_jsonl
 from tests.annotation.examples import free_port
 
-ENVIRONMENT = embedded.environment_folder()  # before a test changes folder
+ENVIRONMENT = environment_folder()  # before a test changes folder
 
 
 def kormed(*arguments: str) -> Result:
