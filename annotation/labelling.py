@@ -181,8 +181,7 @@ def open_conflicts(run: Run) -> str:
             if state.undecided:
                 lines.append(
                     "nobody is named to decide them: set annotation.adjudicators in the recipe, for example "
-                    "--set 'annotation.adjudicators=[professor-han]', or `kormed annotate user add RECIPE NAME --role "
-                    "adjudicator`"
+                    "--set 'annotation.adjudicators=[professor-han]'; their accounts are made with it"
                 )
             return "\n".join(lines)
         if state.undecided:

@@ -1,6 +1,7 @@
 """push: comparisons in, a published Argilla dataset with one record each out. Again or after a kill: the same set."""
 
 import logging
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ BATCH = 500  # records a request; the server takes no more
 TIMES = 6  # that a push looks again at what is there, where another one comes between
 # Another push made the same dataset or put the same records in: the server wants each once, answers 500 and closes the
 # connection, which may only be noticed when the next request uses it.
-CAME_BETWEEN = (ConflictError, InternalServerError, httpx.ReadError, httpx.RemoteProtocolError)
+CAME_BETWEEN = (ConflictError, InternalServerError, httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError)
 DRAFT_SECONDS = 10.0  # after which a draft is one that an earlier push left; making one takes a second or two
 
 
@@ -44,11 +45,11 @@ def push(client: argilla.Argilla, round: Round) -> Pushed:
     """
     if not round.shown:
         raise KormedError("no comparisons to push; run `kormed candidates` and look at its metrics")
-    for _ in range(TIMES - 1):
+    for times in range(1, TIMES):
         try:
             return _push(client, round)
         except CAME_BETWEEN:
-            continue
+            time.sleep(random.uniform(0, 0.2 * 2**times))  # in step, two pushes would meet again at every batch
     return _push(client, round)
 
 

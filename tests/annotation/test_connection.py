@@ -5,14 +5,18 @@ from pathlib import Path
 import pytest
 
 from annotation import embedded
+from annotation.api import Api
 from annotation.connection import connect
 from annotation.embedded import Server
-from annotation.people import Credential
+from annotation.people import Credential, join_workspace
+from annotation.progress import progress
+from annotation.pull import pull
 from annotation.push import push
 from annotation.rounds import label_round
 from stages.core.errors import KormedError
 from stages.core.recipe import Annotation
-from tests.annotation.examples import WORKSPACE, comparisons, free_port, round_of
+from stages.core.records import Response, read_jsonl
+from tests.annotation.examples import WORKSPACE, comparisons, free_port, respond, round_of
 
 
 def use_team_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, key: str) -> None:
@@ -69,6 +73,74 @@ def test_an_annotators_key_is_too_small_a_role(
     use_team_server(monkeypatch, tmp_path, server.url, people["doctor-kim"].api_key)
     with pytest.raises(KormedError, match="doctor-kim's, with the role annotator"), connect(config, WORKSPACE):
         pass
+
+
+def test_an_admin_of_the_workspace_pushes_pulls_and_looks(
+    owner: Api,
+    doctor: Api,
+    server: Server,
+    config: Annotation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    admin = made_admin(owner, "admin-choi")
+    users = {user["username"]: user for user in owner.get("/users")["items"]}
+    join_workspace(owner, "admins-own", [users["admin-choi"], users["doctor-kim"]])
+    use_team_server(monkeypatch, tmp_path, server.url, admin.key)
+    monkeypatch.setenv("ARGILLA_WORKSPACE", "admins-own")
+    round = label_round("admins-own", comparisons(3700, 2), config, tmp_path / "responses.jsonl")
+    with connect(config, "whatever-recipe", create=True) as client:
+        assert push(client, round).new == 2
+        respond(doctor, "comparison-3700", "b")
+        assert pull(client, round).submitted == 1
+        assert [share.annotator for share in progress(client, round).shares] == ["doctor-kim"]
+    assert "simulated-1, simulated-2 not in workspace admins-own" in caplog.text
+    assert [response.annotator for response in read_jsonl(round.file, Response)] == ["doctor-kim"]
+
+
+def test_what_an_admin_cannot_see_waits_on_the_server_for_an_owner(
+    owner: Api,
+    doctor: Api,
+    server: Server,
+    people: dict[str, Credential],
+    config: Annotation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    admin = made_admin(owner, "admin-yun")
+    users = {user["username"]: user for user in owner.get("/users")["items"]}
+    join_workspace(owner, "somebody-left", [users["admin-yun"], users["doctor-kim"]])
+    round = label_round("somebody-left", comparisons(3710, 1), config, tmp_path / "responses.jsonl")
+    use_team_server(monkeypatch, tmp_path, server.url, admin.key)
+    with connect(config, "somebody-left") as client:
+        push(client, round)
+        respond(doctor, "comparison-3710", "b")
+        workspace = next(item for item in owner.get("/me/workspaces")["items"] if item["name"] == "somebody-left")
+        owner.call("DELETE", f"/workspaces/{workspace['id']}/users/{users['doctor-kim']['id']}")
+        assert pull(client, round).submitted == 0
+    assert "1 responses are of people who left workspace somebody-left" in caplog.text
+    use_team_server(monkeypatch, tmp_path, server.url, people["owner"].api_key)
+    with connect(config, "somebody-left") as client:
+        assert pull(client, round).submitted == 1
+
+
+def test_an_admin_without_the_workspace_is_told_whom_to_ask(
+    owner: Api, server: Server, config: Annotation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_team_server(monkeypatch, tmp_path, server.url, made_admin(owner, "admin-seo").key)
+    with (
+        pytest.raises(KormedError, match="admin-seo is in no workspace closed-to-us.*ask an owner"),
+        connect(config, "closed-to-us", create=True),
+    ):
+        pass
+
+
+def made_admin(owner: Api, name: str) -> Api:
+    """The API as an admin who is new on the server."""
+    user = owner.post("/users", {"first_name": name, "username": name, "role": "admin", "password": "a-long-password"})
+    return Api(owner.url, user["api_key"])
 
 
 def test_a_server_that_is_down_is_one_sentence(

@@ -139,7 +139,7 @@ def test_without_an_adjudicator_conflicts_are_listed_and_the_way_to_name_one(
     answer(person(server, "doctor-kim"), person(server, "simulated-1"), some[1], "a", "tie")
     told = labelling.open_conflicts(run)
     assert "1 conflicts to decide" in told and some[1].id in told
-    assert "annotation.adjudicators" in told and "--role adjudicator" in told
+    assert "annotation.adjudicators=[professor-han]" in told
 
 
 def test_what_the_next_response_may_still_decide_is_no_conflict() -> None:
