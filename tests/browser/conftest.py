@@ -90,9 +90,9 @@ def open_page(chromium: Browser, server: Server) -> Iterator[Open]:
     """A window for somebody; what all of them asked for is looked at in the end: nothing outside this machine."""
     pages: list[Page] = []
 
-    def open_page(width: int = 1440, height: int = 900) -> Page:
+    def open_page(width: int = 1440, height: int = 900, locale: str = "ko-KR") -> Page:
         context = chromium.new_context(
-            viewport={"width": width, "height": height}, locale="ko-KR", base_url=server.url, timezone_id="Asia/Seoul"
+            viewport={"width": width, "height": height}, locale=locale, base_url=server.url, timezone_id="Asia/Seoul"
         )
         pages.append(new_page(context))
         return pages[-1]

@@ -346,6 +346,20 @@ def test_progress_moves_when_both_have_answered(
     assert progress(client, round).completed == 2
 
 
+def test_the_page_speaks_korean_where_the_browser_does_and_english_where_it_does_not(
+    client: argilla.Argilla, config: Annotation, people: People, open_page: Open, responses: Path
+) -> None:
+    round = pushed(client, some(951, 1), config, responses)
+    buttons = {"ko-KR": ["건너뛰기", "임시 저장", "제출"], "en-US": ["Discard", "Save as draft", "Submit"]}
+    for locale, words in buttons.items():
+        page = open_page(locale=locale)
+        open_round(page, people["doctor-kim"], round)
+        form = page.window.locator(".footer-form")
+        for word in words:
+            expect(form.get_by_text(word, exact=True)).to_be_visible()
+        assert page.window.evaluate("document.documentElement.lang") == locale[:2]
+
+
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (1280, 720), (820, 1180)])
 def test_the_page_fits_the_window(
     client: argilla.Argilla,
@@ -356,7 +370,7 @@ def test_the_page_fits_the_window(
     width: int,
     height: int,
 ) -> None:
-    """The fields stand in order, nothing is cut off at the side, and Korean lines break between words."""
+    """The fields stand in order, the answers side by side where there is room, nothing is cut off at the side."""
     round = pushed(client, some(1001, 1), config, responses)
     page = open_page(width, height)
     open_round(page, people["doctor-kim"], round)
@@ -368,6 +382,8 @@ def test_the_page_fits_the_window(
     assert places == sorted(places)
     for text in page.window.locator(f"{FIELD_TEXTS} > div").all():
         assert text.evaluate("text => getComputedStyle(text).wordBreak") == "keep-all"
+    (a_top, a_left), (b_top, b_left) = places[2:]
+    assert (a_top == b_top and a_left < b_left) if width > 1000 else (a_top < b_top and a_left == b_left)
     if width > 1000:  # on a tablet the questions stand under the answers
         choices = page.window.locator("label", has_text=LABELS["both_bad"])
         expect(choices).to_be_in_viewport(ratio=1)
