@@ -97,7 +97,7 @@ def test_two_disagree_an_adjudicator_decides_and_the_preferences_are_right(
     expect(page.window.get_by_role("heading", name="조정 안내")).to_be_visible()
     expect(page.window.get_by_role("heading", name="답변 비교 안내")).to_be_attached()  # the criteria are the same
     page.window.locator(".panel__header").first.click()
-    page.press("2", "Enter")
+    page.press("Tab", "2", "Enter")
     expect_acknowledged(page, 1)
     everything = page.window.content() + page.told()
     assert [word for word in (*config.annotators, "sft", "candidate-", "top_p") if word in everything] == []

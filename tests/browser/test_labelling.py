@@ -128,7 +128,10 @@ def test_the_keyboard_alone_is_enough(
     first = shown(page)
     page.press("Enter")  # nothing is chosen
     assert (shown(page), page.acknowledged) == (first, [])
-    page.press("1", "ArrowUp", "2")  # changed their mind
+    page.window.locator(FIELD_TEXTS).last.click()
+    page.press("3")
+    assert checked(page) == []  # the keys are the text's now
+    page.press("Tab", "1", "ArrowUp", "2")  # back, and then a change of mind
     assert checked(page) == ["preference_b"]
     page.press("1", "2", "3", "3")  # the flags of A; the last one taken back
     page.press("ArrowDown", "5", "ArrowDown", "Shift+Enter")
@@ -332,17 +335,15 @@ def test_progress_moves_when_both_have_answered(
     client: argilla.Argilla, config: Annotation, people: People, open_page: Open, responses: Path
 ) -> None:
     round = pushed(client, some(901, 2), config, responses)
-    percent = []
-    for name in ("doctor-kim", "doctor-lee"):
+    for name, percent in (("doctor-kim", "0.00%"), ("doctor-lee", "100.00%")):
         page = open_page()
         open_round(page, people[name], round)
         for count in (1, 2):
             page.press("3", "Enter")
             expect_acknowledged(page, count)
             expect(page.window.locator(".my-progress__status .status-counter__counter")).to_have_text(str(count))
-        percent.append(page.window.locator("#team-progress-percent").inner_text())
+        expect(page.window.locator("#team-progress-percent")).to_have_text(percent)
         page.shoot(f"done-by-{name}")
-    assert percent == ["0.00%", "100.00%"]
     assert progress(client, round).completed == 2
 
 
