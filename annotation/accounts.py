@@ -5,8 +5,6 @@ admin: member of both workspaces, sees everybody's answers and the metadata that
 and delete the workspaces' datasets.
 """
 
-import os
-import re
 import secrets
 import sqlite3
 from collections import Counter
@@ -20,15 +18,14 @@ import argilla
 
 from annotation import people
 from annotation.api import Api
-from annotation.connection import connect, get
-from annotation.dataset import datasets
+from annotation.connection import connect, get, is_teams
+from annotation.dataset import counted, datasets
 from annotation.embedded import home_folder
 from annotation.people import ARGILLA_ROLES, Role, adjudication_workspace
 from stages.core.errors import KormedError
 from stages.core.pipeline import Run
-from stages.core.recipe import Annotation
+from stages.core.recipe import Annotation, is_username
 
-USERNAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]*")  # as in a recipe
 LET_IN = ("annotator", "adjudicator", "analyst")
 COLUMNS = ("name", "role", "workspaces", "submitted", "in the recipe")
 
@@ -43,7 +40,7 @@ def add(run: Run, name: str, role: str) -> str:
     """
     _embedded_only("user add")
     wanted = _role(role)
-    if not USERNAME.fullmatch(name) or name == "owner":
+    if not is_username(name):
         raise KormedError(f"{name!r}: letters, digits, - and _ were wanted for a name, and not 'owner'")
     home, recipe = home_folder(), run.recipe.name
     with _owner(run) as api, people.changing(home):
@@ -120,7 +117,7 @@ def _owner(run: Run) -> Iterator[Api]:
 
 
 def _embedded_only(command: str) -> None:
-    if os.environ.get("ARGILLA_API_URL") or os.environ.get("ARGILLA_API_KEY"):
+    if is_teams():
         raise KormedError(
             f"kormed annotate {command} is for the embedded Argilla, and ARGILLA_API_URL or ARGILLA_API_KEY names a "
             "team's own: its owner makes people and passwords there "
@@ -198,9 +195,8 @@ def _submitted(client: argilla.Argilla, recipe: str) -> Counter[str]:
     for workspace in (recipe, adjudication_workspace(recipe)):
         for dataset in datasets(client, workspace):
             if dataset["status"] == "ready":
-                for user in get(client, f"/datasets/{dataset['id']}/users/progress")["users"]:
-                    halves = [user.get(half) or {} for half in ("completed", "pending")]
-                    found[user["username"]] += sum(half.get("submitted") or 0 for half in halves)
+                for name, counts in counted(client, dataset["id"]).items():
+                    found[name] += counts["submitted"]
     return found
 
 

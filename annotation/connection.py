@@ -64,6 +64,11 @@ def connect(config: Annotation, recipe: str, *, create: bool = False) -> Iterato
         yield client
 
 
+def is_teams() -> bool:
+    """Whether the environment names a team's own Argilla, and so not the embedded one."""
+    return bool(os.environ.get("ARGILLA_API_URL") or os.environ.get("ARGILLA_API_KEY"))
+
+
 def users(client: argilla.Argilla, workspace: str) -> list[dict[str, Any]]:
     """The accounts that we may see: for an owner everybody, for an admin the members of the workspace."""
     if client.me.role == "owner":

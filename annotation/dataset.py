@@ -1,6 +1,7 @@
 """How a comparison looks in Argilla: Korean fields and questions; where answers came from is for the analyst only."""
 
 import html
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,6 +183,15 @@ def records(client: argilla.Argilla, dataset_id: str, *, with_responses: bool) -
         if len(page) < PAGE:
             return
         offset += PAGE
+
+
+def counted(client: argilla.Argilla, dataset_id: str) -> dict[str, Counter[str]]:
+    """Responses by username and status, of everybody who has any."""
+    found: dict[str, Counter[str]] = {}
+    for user in get(client, f"/datasets/{dataset_id}/users/progress")["users"]:
+        halves = [user.get(half) or {} for half in ("completed", "pending")]
+        found[user["username"]] = sum((Counter({k: n or 0 for k, n in half.items()}) for half in halves), Counter())
+    return found
 
 
 def response(round: RoundName, comparison_id: str, annotator: str, answer: dict[str, Any]) -> Response:

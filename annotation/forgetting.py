@@ -18,8 +18,8 @@ import argilla
 from annotation import people
 from annotation.api import Api, Refused
 from annotation.conflicts import told
-from annotation.connection import connect, get
-from annotation.dataset import SAID, datasets, records
+from annotation.connection import connect, get, is_teams
+from annotation.dataset import SAID, counted, datasets, records
 from annotation.embedded import home_folder
 from annotation.people import adjudication_workspace
 from stages.core.artifacts import lock
@@ -112,11 +112,8 @@ def _datasets(client: argilla.Argilla, run: Run) -> list[dict[str, str]]:
 
 
 def _count(client: argilla.Argilla, dataset_id: str, name: str) -> int:
-    for user in get(client, f"/datasets/{dataset_id}/users/progress")["users"]:
-        if user["username"] == name:
-            halves = [user.get(half) or {} for half in ("completed", "pending")]
-            return sum(number or 0 for half in halves for number in half.values())
-    return 0
+    found = counted(client, dataset_id)
+    return found[name].total() if name in found else 0
 
 
 def _told(client: argilla.Argilla, run: Run, name: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -185,7 +182,7 @@ def _delete_lines(file: Path, name: str) -> None:
 
 def _delete_account(client: argilla.Argilla, name: str, traces: Traces) -> str:
     """What became of it, in words."""
-    if not _is_embedded():
+    if is_teams():
         return f"the account on {client.api_url} is the team's to delete, where they manage users"
     if traces.elsewhere:
         return f"the account stays, since they answered in {', '.join(traces.elsewhere)} too"
@@ -206,7 +203,7 @@ def _would_go(run: Run, url: str, name: str, traces: Traces) -> str:
     if traces.told:
         going.append(f"what they said, as it is told to adjudicators in {traces.told} records")
     going += [f"{count} lines of {file}" for file, count in traces.lines.items()]
-    if traces.user and _is_embedded() and not traces.elsewhere:
+    if traces.user and not is_teams() and not traces.elsewhere:
         going.append("the account and its password")
     heading = f"{name}: nothing is deleted yet; with --yes this would be, and cannot be brought back"
     return "\n".join(
@@ -228,9 +225,5 @@ def _left(run: Run, name: str) -> list[str]:
     return found
 
 
-def _is_embedded() -> bool:
-    return not os.environ.get("ARGILLA_API_URL")
-
-
 def _credentials() -> Sequence[str]:
-    return tuple(people.credentials(home_folder())) if _is_embedded() else ()
+    return () if is_teams() else tuple(people.credentials(home_folder()))

@@ -1,7 +1,6 @@
 """What `kormed annotate` does: a run's comparisons to an Argilla, and what people said of them back to the run."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -10,7 +9,7 @@ from typing import get_args
 import argilla
 
 from annotation import conflicts, embedded, progress, pull, push, rounds, simulated
-from annotation.connection import api_keys, connect
+from annotation.connection import api_keys, connect, is_teams
 from annotation.dataset import find_pushed, records
 from annotation.embedded import Server
 from annotation.rounds import ROUNDS, Round
@@ -33,7 +32,7 @@ def serve(run: Run, name: RoundName, sharing: Sharing | None, say: Say) -> None:
     Raises:
         KormedError: the server does not come up, or ended by itself.
     """
-    if _is_teams():
+    if is_teams():
         raise KormedError(
             "ARGILLA_API_URL or ARGILLA_API_KEY is set, which names a team's own Argilla: `kormed annotate push` "
             "(make push) brings the comparisons there; unset both to label on this machine"
@@ -153,7 +152,7 @@ def watch_progress(run: Run, name: RoundName, say: Say, clear: Callable[[], None
 
 def _check_running() -> None:
     """Raises KormedError where `connect` would start the embedded server: nobody labels on one that only we know of."""
-    if not _is_teams() and embedded.find_running(embedded.home_folder()) is None:
+    if not is_teams() and embedded.find_running(embedded.home_folder()) is None:
         raise KormedError(f"{embedded.home_folder()}: no server runs here; start it with `make label`, then watch")
 
 
@@ -255,7 +254,3 @@ def _pushed(client: argilla.Argilla, run: Run) -> list[Round]:
 def _glance(client: argilla.Argilla, run: Run, round: Round) -> str:
     longest = timedelta(minutes=run.recipe.agreement.longest_gap_minutes)
     return progress.render(progress.progress(client, round), longest)
-
-
-def _is_teams() -> bool:
-    return bool(os.environ.get("ARGILLA_API_URL") or os.environ.get("ARGILLA_API_KEY"))

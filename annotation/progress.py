@@ -12,8 +12,7 @@ import argilla
 from annotation.connection import get, users
 from annotation.dataset import pushed, records, response
 from annotation.rounds import Round
-from annotation.simulated import PREFIX
-from stages.core.records import Response
+from stages.core.records import Response, is_simulated
 from stages.core.votes import gaps, is_conflict, submitted
 
 FEWEST_GAPS = 3  # for a pace to mean anything
@@ -125,7 +124,7 @@ def pace(share: Share, longest: timedelta) -> float | None:
 
     Simulated annotators submit many at once, which is nobody's pace.
     """
-    between = [] if share.annotator.startswith(PREFIX) else gaps(share.moments, longest)
+    between = [] if is_simulated(share.annotator) else gaps(share.moments, longest)
     return median(between) if len(between) >= FEWEST_GAPS else None
 
 

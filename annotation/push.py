@@ -57,8 +57,9 @@ def _push(client: argilla.Argilla, round: Round) -> Pushed:
     found = _published(client, round) or _made(client, round)
     _update(client, found, round)
     before = _present(client, found)
-    _send(client, found, [comparison for comparison in round.shown if comparison.id not in before], round)
-    there = _present(client, found)
+    new = [comparison for comparison in round.shown if comparison.id not in before]
+    _send(client, found, new, round)
+    there = _present(client, found) if new else before  # reads every record, whose texts Argilla cannot leave out
     return Pushed(round.dataset, total=len(there), repeats=len(there - round.originals), new=len(there - before))
 
 

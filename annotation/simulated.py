@@ -18,9 +18,8 @@ from annotation.rule import flags, vote
 from stages.core.errors import KormedError
 from stages.core.pairing import swap
 from stages.core.recipe import Annotation, Simulation
-from stages.core.records import Comparison
+from stages.core.records import SIMULATED, Comparison, is_simulated
 
-PREFIX = "simulated-"
 PAGE = 500
 BATCH = 50  # responses a request; the server takes up to 100
 
@@ -71,11 +70,11 @@ def simulated_names(round: Round) -> list[str]:
     Raises:
         KormedError: there is none.
     """
-    names = [name for name in round.people if name.startswith(PREFIX)]
+    names = [name for name in round.people if is_simulated(name)]
     if not names:
         raise KormedError(
             f"{', '.join(round.people) or 'nobody'}: nothing is ever answered in a person's name; who is simulated is "
-            f"called {PREFIX}…, for example --set 'annotation.{_key(round)}=[{PREFIX}1, {PREFIX}2]'"
+            f"called {SIMULATED}…, for example --set 'annotation.{_key(round)}=[{SIMULATED}1, {SIMULATED}2]'"
         )
     return names
 

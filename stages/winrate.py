@@ -16,7 +16,7 @@ from stages.core.artifacts import write_json
 from stages.core.checkpoint_pairs import IDENTICAL, Outcome, outcome
 from stages.core.errors import KormedError
 from stages.core.recipe import Compare
-from stages.core.records import Comparison, Dropped, Response, read_jsonl, read_whole_lines
+from stages.core.records import Comparison, Dropped, Response, is_simulated, read_jsonl, read_whole_lines
 from stages.core.statistics import LEVEL, Interval, mcnemar, p_text, wilson
 from stages.core.votes import majority, newest, submitted
 
@@ -60,7 +60,7 @@ def run(config: Compare, out: Path, *, compare: Path, verdicts: Path) -> dict[st
     annotators = sorted({response.annotator for responses in votes.values() for response in responses})
     write_json(out / "winrate.json", {**counts, **measured, "annotators": annotators})
     log.info("winrate: %s", sentence(counts, measured))
-    if simulated := [name for name in annotators if name.startswith("simulated-")]:
+    if simulated := [name for name in annotators if is_simulated(name)]:
         log.info("winrate: %d of %d annotators are simulated, by a rule", len(simulated), len(annotators))
     if judged <= FEW:
         log.info("winrate: %d are few, so the interval is at least as wide as Wilson's", judged)

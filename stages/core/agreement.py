@@ -28,14 +28,13 @@ from sklearn.metrics import cohen_kappa_score
 
 from stages.core.pairing import swap
 from stages.core.recipe import Agreement as Settings
-from stages.core.records import Choice, Comparison, Flag, Response
+from stages.core.records import Choice, Comparison, Flag, Response, is_simulated
 from stages.core.statistics import LEVEL, cohens_h, coin, fisher, holm, wilson
 from stages.core.votes import Votes, gaps, is_conflict, majority, newest, submitted
 
 VALUES: tuple[Choice, ...] = get_args(Choice)
 SIDES = ("a", "b")
 SWAPPED: dict[Choice, Choice] = {"a": "b", "b": "a", "tie": "tie", "both_bad": "both_bad"}
-SIMULATED = "simulated-"  # how the names of simulated annotators begin
 FEWEST_GAPS = 10  # for a pace to be judged
 HURRIED = 1 / 3  # of the others' median
 
@@ -163,7 +162,7 @@ class Annotator:
 
     @property
     def is_simulated(self) -> bool:
-        return self.name.startswith(SIMULATED)
+        return is_simulated(self.name)
 
 
 class Flagged(NamedTuple):
@@ -264,7 +263,7 @@ def measure(comparisons: Sequence[Comparison], responses: Sequence[Response], co
     names = sorted({response.annotator for found in votes.values() for response in found})
     own = {name: [r for found in votes.values() for r in found if r.annotator == name] for name in names}
     repeated = {name: _repeated(name, votes, again, repeat_of) for name in names}
-    paces = {name: _gaps(own[name], again, name, config) for name in names if not name.startswith(SIMULATED)}
+    paces = {name: _gaps(own[name], again, name, config) for name in names if not is_simulated(name)}
     flags = _flags(chain(*votes.values(), *decisions.values()), chain(*again.values()), repeat_of)
     annotators = tuple(
         Annotator(

@@ -1,9 +1,8 @@
 """Round two's pairs: SFT's and DPO's answers to the same held-out consult, blinded, and whose answer was preferred."""
 
-import random
 from typing import Literal
 
-from stages.core.pairing import comparison_id
+from stages.core.pairing import blind
 from stages.core.records import Candidate, Checkpoint, Choice, Comparison, Dropped, HeldoutAnswer
 
 IDENTICAL = "both answers are the same"
@@ -18,17 +17,8 @@ def pair(sft: HeldoutAnswer, dpo: HeldoutAnswer, seed: int) -> Comparison | Drop
     """
     if sft.text.split() == dpo.text.split():
         return Dropped(id=sft.consult_id, reason=IDENTICAL, text=sft.question)
-    a, b = candidate(sft, "sft"), candidate(dpo, "dpo")
-    if random.Random(f"{seed}/{sft.consult_id}").random() < 0.5:
-        a, b = b, a
-    return Comparison(
-        id=comparison_id(sft.consult_id, a.text, b.text),
-        consult_id=sft.consult_id,
-        question=sft.question,
-        patient_information=sft.patient_information,
-        a=a,
-        b=b,
-    )
+    answers = candidate(sft, "sft"), candidate(dpo, "dpo")
+    return blind(sft.consult_id, sft.question, sft.patient_information, answers, seed)
 
 
 def candidate(answer: HeldoutAnswer, checkpoint: Checkpoint) -> Candidate:

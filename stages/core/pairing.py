@@ -66,13 +66,21 @@ def pair(
         )
     pairs = [(one, other) for at, one in enumerate(usable) for other in usable[at + 1 :]]
     a, b = min(pairs, key=lambda both: similarity(both[0].text, both[1].text))
-    if random.Random(f"{seed}/{consult.id}").random() < 0.5:
+    return blind(consult.id, consult.question, consult.patient_information, (a, b), seed)
+
+
+def blind(
+    consult_id: str, question: str, patient_information: str, answers: tuple[Candidate, Candidate], seed: int
+) -> Comparison:
+    """Two answers to a consult as a comparison; which one is A is drawn by seed."""
+    a, b = answers
+    if random.Random(f"{seed}/{consult_id}").random() < 0.5:
         a, b = b, a
     return Comparison(
-        id=comparison_id(consult.id, a.text, b.text),
-        consult_id=consult.id,
-        question=consult.question,
-        patient_information=consult.patient_information,
+        id=comparison_id(consult_id, a.text, b.text),
+        consult_id=consult_id,
+        question=question,
+        patient_information=patient_information,
         a=a,
         b=b,
     )

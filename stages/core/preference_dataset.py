@@ -8,7 +8,7 @@ import yaml
 
 from stages.core.artifacts import digest, hash_file
 from stages.core.pages import environment
-from stages.core.records import Comparison, Preference, write_rows
+from stages.core.records import Comparison, Preference, is_simulated, write_rows
 
 COLUMNS = {"prompt", "chosen", "rejected"}
 SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}  # the hub's words
@@ -48,7 +48,7 @@ def write(
             sampling=sorted({f"temperature {answer.temperature:g}, top_p {answer.top_p:g}" for answer in answers}),
             labels=labels,
             annotators=len(labels["annotators"]),
-            simulated=sum(annotator.startswith("simulated-") for annotator in labels["annotators"]),
+            simulated=sum(map(is_simulated, labels["annotators"])),
             unsafe=unsafe,
         )
     )

@@ -275,6 +275,11 @@ class Simulation(Section):
     tie_margin: float = Field(0.05, ge=0, le=1)  # scores this near to each other are called a tie
 
 
+def is_username(name: str) -> bool:
+    """Whether Argilla takes it, and it is not the one that kormed itself signs in with."""
+    return re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]*", name) is not None and name != "owner"
+
+
 class Annotation(Section):
     """Who labels, and how often each comparison is judged."""
 
@@ -290,7 +295,7 @@ class Annotation(Section):
     @classmethod
     def _valid_usernames(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if not re.fullmatch(r"[a-zA-Z0-9][a-zA-Z0-9_-]*", name) or name == "owner":
+            if not is_username(name):
                 raise ValueError(f"{name!r}: letters, digits, - and _ were wanted, and not 'owner' (Argilla's rule)")
         if len(set(names)) < len(names):
             raise ValueError("somebody is named twice")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from stages.core.errors import KormedError
 
 LETTERS = ("A", "B", "C", "D", "E")
+SIMULATED = "simulated-"  # how the names of simulated annotators begin, and nobody else's
 
 Letter = Literal["A", "B", "C", "D", "E"]
 Part = Literal["sft", "preference", "heldout"]
@@ -180,6 +181,10 @@ class Response(Record):
     round: RoundName = "label"
     unsafe_a: tuple[Flag, ...] = ()
     unsafe_b: tuple[Flag, ...] = ()
+
+
+def is_simulated(annotator: str) -> bool:
+    return annotator.startswith(SIMULATED)
 
 
 class Message(Record):

@@ -4,10 +4,10 @@ import re
 from collections.abc import Sequence
 
 from stages.core import eda as data
-from stages.core.agreement import SIMULATED
 from stages.core.eda import Eda, FlowStep, Lengths, Move
 from stages.core.findings import Contrast, Generated, Labels, Proof, Reason, Row, Settings, Winrate
 from stages.core.plots import Curve
+from stages.core.records import is_simulated
 from stages.core.statistics import PairedTest, p_text, smallest_shown
 
 NAMES = {"base": "base", "sft": "SFT", "dpo": "DPO"}
@@ -53,7 +53,7 @@ def simulated(labels: Labels | None) -> str:
 
 def simulated_among(annotators: Sequence[str]) -> str:
     """What must stand wherever the annotators' judgements appear; empty where every one of them is a person."""
-    found = [name for name in annotators if name.startswith(SIMULATED)]
+    found = [name for name in annotators if is_simulated(name)]
     if not found:
         return ""
     if len(found) == len(annotators):
