@@ -1,9 +1,12 @@
 # kormed: what you would type. `make help` lists it. Everything installs into .venv (and .venv-argilla) of this folder.
 #   RECIPE=recipes/….yaml   which run           SET="sft.epochs=1 dpo.beta=0.2"   recipe values to change
 #   FORCE=1                 make it anew; the one that stands there moves to .previous/
+#   GPUS=2                  train on so many GPUs of this machine
 RECIPE ?= recipes/gemma-2-2b-it.yaml
 SET ?=
 FORCE ?=
+GPUS ?=
+VALUES ?=
 PYTHON ?= python3
 DEMO = recipes/demo/demo.yaml
 KORMED = .venv/bin/kormed
@@ -11,7 +14,7 @@ RUN = $(RECIPE) $(foreach value,$(SET),--set '$(value)')
 STAGE = $(RUN) $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint check collect import restructure prepare sft candidates label compare-label push pull progress conflicts agreement preferences dpo eval report status browser
+.PHONY: help setup demo test test-all lint check collect import restructure prepare sft candidates label compare-label push pull progress conflicts agreement preferences dpo sweep eval report status browser
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,7 +52,7 @@ prepare: setup ## KorMedMCQA and consults to decontaminated instruction rows
 	$(KORMED) prepare $(STAGE)
 
 sft: setup ## instruction rows to the SFT adapter
-	$(KORMED) sft $(STAGE)
+	$(KORMED) sft $(STAGE) $(if $(GPUS),--gpus $(GPUS))
 
 candidates: setup ## the SFT model's answers to consults, paired for comparison
 	$(KORMED) candidates $(STAGE)
@@ -79,7 +82,10 @@ preferences: setup ## responses to chosen/rejected pairs
 	$(KORMED) preferences $(STAGE)
 
 dpo: setup ## preferences to the DPO adapter
-	$(KORMED) dpo $(STAGE)
+	$(KORMED) dpo $(STAGE) $(if $(GPUS),--gpus $(GPUS))
+
+sweep: setup ## DPO over VALUES="dpo.beta=0.05,0.1 dpo.learning_rate=1e-6,5e-6", one table
+	$(KORMED) sweep $(RUN) $(foreach value,$(VALUES),--values '$(value)')
 
 eval: setup ## base, SFT and DPO on KorMedMCQA
 	$(KORMED) evaluate $(STAGE)

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,8 @@ QUIET = {
 }
 
 
+SECONDS_TO_RANK_0 = 5  # which has done a little more by the time it meets an error that all processes meet
+
 DISK_TROUBLES = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your quota on the disk is used up",
@@ -49,7 +52,12 @@ class Refused(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # a class variable in Click, read through the instance
 
     def show(self, file: Any = None) -> None:
-        click.echo(self.message, err=True)
+        """Of several processes that meet the same error rank 0 says it; the launcher then ends the others."""
+        from stages.core.artifacts import keeps_books
+
+        if not keeps_books():
+            time.sleep(SECONDS_TO_RANK_0)
+        click.echo(self.message if keeps_books() else f"rank {os.environ['RANK']}: {self.message}", err=True)
 
 
 class Commands(click.Group):
@@ -104,6 +112,10 @@ def stage_command(function: Callable[..., None]) -> Callable[..., None]:
     return recipe_command(function)
 
 
+def gpus_option(function: Callable[..., None]) -> Callable[..., None]:
+    return click.option("--gpus", type=click.IntRange(1), help="Train in so many processes, a GPU each.")(function)
+
+
 def round_option(function: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--round",
@@ -130,6 +142,8 @@ def main() -> None:
     kormed sft recipes/gemma-2-2b-it.yaml
     kormed status recipes/gemma-2-2b-it.yaml
     """
+    from stages.core.artifacts import keeps_books
+
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if not sys.stderr.isatty():  # bars are for eyes; in a file they bury the lines
@@ -139,7 +153,7 @@ def main() -> None:
     for library in ("lm_eval", "lm-eval", "bitsandbytes", "argilla", "httpx"):
         logging.getLogger(library).setLevel(logging.ERROR)
     logger = logging.getLogger("kormed")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO if keeps_books() else logging.ERROR)
     logger.handlers = [handler := logging.StreamHandler(sys.stderr)]
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.propagate = False
@@ -227,13 +241,14 @@ def prepare(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
 
 @main.command()
 @stage_command
-def sft(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+@gpus_option
+def sft(recipe: Path, overrides: tuple[str, ...], force: bool, gpus: int | None) -> None:
     """Instruction rows to the SFT adapter (QLoRA on a GPU).
 
     \b
     kormed sft recipes/gemma-2-2b-it.yaml --set sft.learning_rate=1e-4
     """
-    bring(open_run(recipe, overrides), "sft", force)
+    train(open_run(recipe, overrides), "sft", recipe, overrides, force, gpus)
 
 
 @main.command()
@@ -298,7 +313,8 @@ def preferences(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
 
 @main.command()
 @stage_command
-def dpo(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+@gpus_option
+def dpo(recipe: Path, overrides: tuple[str, ...], force: bool, gpus: int | None) -> None:
     """SFT adapter and preferences to the DPO adapter; stops unless its reference is proven to be SFT.
 
     \b
@@ -306,7 +322,33 @@ def dpo(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
     """
     run = open_run(recipe, overrides)
     pull_if_missing(run)
-    bring(run, "dpo", force)
+    train(run, "dpo", recipe, overrides, force, gpus)
+
+
+@main.command()
+@recipe_command
+@click.option(
+    "--values",
+    multiple=True,
+    required=True,
+    metavar="KEY=VALUE,…",
+    help="Values of a key of section dpo (repeatable: each with each).",
+)
+def sweep(recipe: Path, overrides: tuple[str, ...], values: tuple[str, ...]) -> None:
+    """DPO once for each combination of settings, and one table of them by held-out accuracy.
+
+    \b
+    kormed sweep recipes/demo/demo.yaml --values dpo.beta=0.05,0.1,0.3 --values dpo.learning_rate=1e-6,5e-6
+    """
+    from stages.sweep import combinations, failures, table, train
+
+    chosen = combinations(recipe, overrides, values)
+    run = open_run(recipe, overrides)
+    pull_if_missing(run)
+    results = train(run, chosen)
+    click.echo(table(results, str(recipe), overrides))
+    if failed := failures(results):
+        raise KormedError(failed)
 
 
 @main.command()
@@ -607,8 +649,25 @@ def reset(recipe: Path, overrides: tuple[str, ...], name: str) -> None:
     click.echo(reset_user(open_run(recipe, overrides), name))
 
 
+def train(run: "Run", name: str, recipe: Path, overrides: tuple[str, ...], force: bool, gpus: int | None) -> None:
+    """In this process, or in several with a GPU each, which get this very command without --gpus."""
+    if gpus is None or gpus == 1 or run.is_settled(name, force):
+        bring(run, name, force)
+        return
+    from stages.core.launching import launch
+
+    changes = [part for override in overrides for part in ("--set", override)]
+    code = launch(run, name, [name, str(recipe), *changes, *(["--force"] if force else [])], gpus)
+    if code:
+        raise click.exceptions.Exit(code)
+
+
 def bring(run: "Run", name: str, force: bool) -> None:
+    from stages.core.artifacts import keeps_books
+
     manifest = run.bring(name, force=force)
+    if not keeps_books():
+        return
     metrics = "  ".join(f"{key} {value:.4g}" for key, value in manifest.metrics.items())
     click.echo(f"{name}: {run.path(name)}  {metrics}")
 

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY_CORE = {f"stages.core.{name}" for name in ("models", "generation", "training", "local_rewriter")}
+HEAVY_CORE = {
+    f"stages.core.{name}"
+    for name in (
+        *("models", "fast_lora", "padding_free", "training", "preference_training", "watching"),
+        *("launching", "generation", "slots", "nucleus", "merged", "local_rewriter"),
+    )
+}
 HEAVY_LIBRARIES = {"torch", "transformers", "trl", "peft", "lm_eval", "argilla", "bitsandbytes", "accelerate"}
 ENTRY = {"stages.cli", "stages.__main__"}
 

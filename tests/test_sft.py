@@ -137,15 +137,6 @@ def test_a_disk_that_is_full_while_torch_saves_is_known_as_such() -> None:
     assert disk_trouble(error.value) == "the disk is full"
 
 
-def test_a_checkpoint_that_a_kill_cut_off_is_passed_over(tmp_path: Path) -> None:
-    for step, text in ((2, "{}"), (4, '{"half'), (6, None)):
-        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        if text is not None:
-            (folder / "trainer_state.json").write_text(text)
-    assert training.last_checkpoint(tmp_path) == tmp_path / "checkpoints" / "checkpoint-2"
-
-
 def test_trl_still_has_the_switch_that_scores_answers_only() -> None:
     """Private to TRL; without it CPU training is three times slower, so its loss is to be noticed."""
     from trl.trainer import utils

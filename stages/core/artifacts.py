@@ -25,6 +25,8 @@ log = logging.getLogger("kormed")
 
 MANIFEST = "manifest.json"
 REQUEST = "request.json"
+LAUNCH = ".launch"  # in a partial folder: which launch of several processes fills it
+CLAIM_SECONDS = 600
 PREVIOUS = ".previous"
 LIBRARIES = ("kormed", "torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "lm-eval", "accelerate")
 
@@ -92,7 +94,7 @@ def hash_folder(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hash_file(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).as_posix() not in (MANIFEST, REQUEST, ".lock")
+        if path.is_file() and path.relative_to(folder).as_posix() not in (MANIFEST, REQUEST, LAUNCH, ".lock")
     }
 
 
@@ -166,14 +168,14 @@ def make(
     """Fill `folder` by calling `run` on its partial folder, resuming one that the same request left.
 
     With `replace` an artifact that stands at `folder` moves to `.previous/` once the new one is whole. Under several
-    processes only rank 0 keeps the books.
+    processes, which share the storage, only rank 0 keeps the books; the others begin once the folder is theirs too.
 
     Raises:
         KormedError: another process makes the same artifact, or something that is not ours stands at `folder`.
     """
     partial = partial_place(folder)
     if not keeps_books():
-        partial.mkdir(parents=True, exist_ok=True)
+        _wait_until_claimed(partial)
         run(partial)
         return Manifest(request.stage, {}, {}, "", {}, {}, 0, "", None, {}, device())
     if folder.exists() and not replace:
@@ -183,8 +185,11 @@ def make(
     partial.mkdir(parents=True, exist_ok=True)
     with lock(partial, request.stage):
         _claim(partial, request)
+        if processes() > 1:
+            (partial / LAUNCH).write_text(launch_id(), encoding="utf-8")
         started = time.monotonic()
         metrics = run(partial)
+        (partial / LAUNCH).unlink(missing_ok=True)
         files = hash_folder(partial)
         manifest = Manifest(
             stage=request.stage,
@@ -216,6 +221,34 @@ def processes() -> int:
 def keeps_books() -> bool:
     """True in the one process that moves folders and writes manifests: rank 0, where there are several."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def launch_id() -> str:
+    """What the processes of one launch have in common and those of another have not."""
+    names = ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID", "SLURM_JOB_ID", "SLURM_STEP_ID")
+    return " ".join(os.environ.get(name, "") for name in names)
+
+
+def _wait_until_claimed(partial: Path) -> None:
+    """Until rank 0 of this launch has made the partial folder this request's own.
+
+    If rank 0 refuses to go on, the launcher ends the others.
+
+    Raises:
+        KormedError: it never comes, for example because the machines share no storage.
+    """
+    deadline = time.monotonic() + CLAIM_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if (partial / LAUNCH).read_text(encoding="utf-8") == launch_id():
+                return
+        except FileNotFoundError:
+            pass
+        time.sleep(0.1)
+    raise KormedError(
+        f"{partial}: rank 0 has not begun in it within {CLAIM_SECONDS} s; with several machines `models` must be on "
+        f"storage that all of them share"
+    )
 
 
 def begun_otherwise(folder: Path, request: Request) -> bool:

@@ -5,6 +5,7 @@ import gc
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -13,14 +14,15 @@ from typing import Any, Literal
 import torch
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-from peft import PeftModel
-from safetensors import safe_open
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from stages.core.artifacts import write_json
 from stages.core.chat import END_OF_TURN, GEMMA_TEMPLATE
 from stages.core.errors import KormedError
+from stages.core.fast_lora import speed_up_lora
 from stages.core.recipe import Model
 
 log = logging.getLogger("kormed")
@@ -51,8 +53,11 @@ def load_tokenizer(model: Model) -> Tokenizer:
     return tokenizer
 
 
-def load_base(model: Model) -> PreTrainedModel:
+def load_base(model: Model, shardable: bool = False) -> PreTrainedModel:
     """A fresh copy of the base, ready for LoRA: NF4 with double quantisation (QLoRA, arXiv 2305.14314) or plain.
+
+    Of several processes each has its own, on its own GPU. `shardable`: NF4's bytes stand in a tensor of the other
+    weights' type, since FSDP shards floating-point numbers of one type only (bitsandbytes' FSDP-QLoRA guide).
 
     Raises:
         KormedError: it is not there, is gated, or does not fit.
@@ -66,8 +71,13 @@ def load_base(model: Model) -> PreTrainedModel:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
+            bnb_4bit_quant_storage=dtype if shardable else torch.uint8,
         )
     if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        # Under DDP torch.compile would split what it compiles by DDP's buckets, and fails at flex attention
+        # (pytorch#137481); here DDP surrounds what is compiled, so that there is nothing to split.
+        torch._dynamo.config.optimize_ddp = False
         options["device_map"] = {"": torch.cuda.current_device()}
     elif model.quantization == "auto":
         log.info("model: no GPU here, so the base stays in %s instead of NF4 (model.quantization=auto)", model.dtype)
@@ -120,6 +130,7 @@ class Loaded:
             self.peft.load_adapter(adapter, adapter_name=name)
         self.peft.set_adapter(name)
         self.peft.eval()
+        speed_up_lora(self.peft)
         yield self.base
 
 
@@ -168,8 +179,11 @@ def _tensors(model: Model) -> dict[str, Path]:
         file = find(name)
         if file is None:
             raise KormedError(f"{model.base}: no {name} there; only safetensors are read (model.base)")
-        with safe_open(file, framework="pt") as content:
-            tensors |= dict.fromkeys(content.keys(), file)
+        try:
+            with safe_open(file, framework="pt") as content:
+                tensors |= dict.fromkeys(content.keys(), file)
+        except SafetensorError as error:
+            raise KormedError(cut_off(model, error)) from None
     return tensors
 
 
@@ -178,6 +192,39 @@ def save_adapter(trained: PeftModel, folder: Path, model: Model) -> None:
     trained.save_pretrained(str(folder), selected_adapters=["default"])
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     write_json(folder / BASE_MARK, {"base": model.base, "revision": model.revision, "fingerprint": fingerprint(model)})
+
+
+def load_adapter(base: PreTrainedModel, adapter: Path) -> PeftModel:
+    """An adapter on its base, ready to be trained further.
+
+    Raises:
+        KormedError: its file is missing or cut off, or its weights are not what its configuration and the base want.
+    """
+    file = adapter / "adapter_model.safetensors"
+    again = "train it again (--force), or put the file back from where it came"
+    try:
+        with safe_open(file, framework="pt") as content:
+            saved = set(content.keys())
+    except FileNotFoundError:
+        raise KormedError(f"{file}: not there, so {adapter} is no adapter; {again}") from None
+    except SafetensorError as error:
+        raise KormedError(f"{file}: not a whole file of weights, perhaps cut off ({error}); {again}") from None
+    try:
+        model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, RuntimeError, TypeError, ValueError) as error:  # PEFT's words for a rank, targets or JSON that
+        raise KormedError(  # do not fit
+            f"{adapter}: its weights do not fit adapter_config.json on {base.config.name_or_path} (another rank, other "
+            f"targets or another base): {' '.join(str(error).split())[:300]}; {again}"
+        ) from None
+    differing = sorted(saved ^ set(get_peft_model_state_dict(model, save_embedding_layers=False)))
+    if differing:  # PEFT leaves what it does not find as it was made, at random
+        raise KormedError(
+            f"{file}: {len(differing)} weights are in only one of the file and what adapter_config.json wants, the "
+            f"first {differing[0]}; {again}"
+        )
+    return model
 
 
 def check_base(adapter: Path, model: Model) -> None:
@@ -203,10 +250,19 @@ def from_pretrained(kind: Any, model: Model, **options: Any) -> Any:
         return kind.from_pretrained(model.base, revision=model.revision, trust_remote_code=False, **options)
     except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise KormedError(_why_not_loaded(model, error)) from None
+    except SafetensorError as error:
+        raise KormedError(cut_off(model, error)) from None
     except torch.OutOfMemoryError:
         raise KormedError(
             f"{model.base}: does not fit into the GPU's memory; free it, or set model.quantization=nf4"
         ) from None
+
+
+def cut_off(model: Model, error: Exception) -> str:
+    return (
+        f"{model.base}: a safetensors file of it is cut off or damaged ({' '.join(str(error).split())[:200]}); "
+        f"download or copy it again (model.base)"
+    )
 
 
 def _why_not_loaded(model: Model, error: Exception) -> str:

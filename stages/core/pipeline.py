@@ -54,6 +54,7 @@ class Stage:
 
 BENCHMARK = Read("prepare", ("benchmark",))
 EVALUATION = Read("prepare", ("benchmark", "consults/heldout.jsonl"))
+TRAINING = ("report_to", "save_steps")  # incidental to SFT and DPO
 
 PIPELINE = (
     Stage(
@@ -86,7 +87,7 @@ PIPELINE = (
         incidental=("rewriter.batch_size", "rewriter.in_flight", "rewriter.timeout_seconds"),
     ),
     Stage("prepare", "stages.prepare", "prepare", (Read("collect"), Read("import"), Read("restructure")), "rows"),
-    Stage("sft", "stages.sft", "sft", (Read("prepare", ("train.jsonl",)),), "loss"),
+    Stage("sft", "stages.sft", "sft", (Read("prepare", ("train.jsonl",)),), "loss", incidental=TRAINING),
     Stage(
         "candidates",
         "stages.candidates",
@@ -110,7 +111,14 @@ PIPELINE = (
         "preferences",
         derived=True,
     ),
-    Stage("dpo", "stages.dpo", "dpo", (Read("sft"), Read("preferences", ("train.jsonl",))), "loss"),
+    Stage(
+        "dpo",
+        "stages.dpo",
+        "dpo",
+        (Read("sft"), Read("preferences", ("train.jsonl", "heldout.jsonl"))),
+        "loss",
+        incidental=TRAINING,
+    ),
     Stage("evaluate/base", "stages.evaluate", "evaluate", (BENCHMARK,), "accuracy"),
     Stage("evaluate/sft", "stages.evaluate", "evaluate", (EVALUATION, Read("sft")), "accuracy"),
     Stage("evaluate/dpo", "stages.evaluate", "evaluate", (EVALUATION, Read("dpo")), "accuracy"),
@@ -321,8 +329,7 @@ class Run:
                 "and compare; name a JSONL file of consults, or go on with exam questions alone: sft, evaluate and "
                 "report need no candidates"
             )
-        for read in self.reads(stage):
-            self._bring_input(stage, read)
+        self.bring_inputs(name)
         standing = self.standing(name)
         if standing.state == "done" and not force and standing.manifest is not None:
             log.info("%s: done already (%s)", name, self.path(name))
@@ -332,6 +339,19 @@ class Run:
         if force and artifacts.keeps_books():
             artifacts.discard_partial(self.path(name))
         return self._make(stage, replace=standing.state != "missing")
+
+    def is_settled(self, name: str, force: bool) -> bool:
+        """Whether `bring` has nothing to make: the artifact is done, or so stale that it refuses."""
+        return not force and self.manifest(name) is not None
+
+    def bring_inputs(self, name: str) -> None:
+        """What the artifact needs, made now where it is missing.
+
+        Raises:
+            KormedError: something on the way is stale, or only people can make it.
+        """
+        for read in self.reads(STAGES[name]):
+            self._bring_input(STAGES[name], read)
 
     def evaluations(self, checkpoints: Sequence[str]) -> list[str]:
         """The evaluations asked for; of none in particular: base, SFT and, once it is trained, DPO."""
@@ -345,17 +365,17 @@ class Run:
                 raise KormedError(f"{self.entered(read.artifact)}: {NOTHING_ENTERED[read.artifact]}")
             return
         below = self.standing(read.artifact)
+        if artifacts.processes() > 1 and (below.state == "missing" or (below.state == "stale" and below.stage.derived)):
+            raise KormedError(
+                f"{self.path(read.artifact)}: {below.state}, and {artifacts.processes()} processes would all make it; "
+                f"run `kormed {command(read.artifact)} RECIPE` alone first"
+            )
         if below.state == "stale" and below.stage.derived:
             log.info("%s: %s is stale (%s); making it anew", stage.name, read.artifact, "; ".join(below.why))
             self.bring(read.artifact)
             return
         if below.state == "stale":
             raise KormedError(self._stale(below, wanted_by=stage.name))
-        if below.state == "missing" and artifacts.processes() > 1:
-            raise KormedError(
-                f"{self.path(read.artifact)}: missing, and {artifacts.processes()} processes would all make it; "
-                f"run `kormed {command(read.artifact)} RECIPE` alone first"
-            )
         if below.state == "missing" and self.asked(below.stage):
             raise KormedError(
                 f"{self.path(read.artifact)}: missing, and {stage.name} needs it. {read.artifact} "

@@ -56,7 +56,9 @@ class Model(Section):
     revision: str | None = None  # hub commit or tag; None: the hub's newest
     quantization: Literal["auto", "nf4", "none"] = "auto"  # auto: NF4 on a GPU, none on a CPU
     dtype: Literal["bfloat16", "float32"] = "bfloat16"  # never float16: Gemma 2 overflows in it
-    attention: Literal["eager", "sdpa"] = "eager"  # eager keeps Gemma 2's soft-capping (transformers#32309)
+    # of padded rows and of generation; eager keeps Gemma 2's soft-capping (transformers#32309). Training without
+    # padding (padding_free) has its own
+    attention: Literal["eager", "sdpa"] = "eager"
 
 
 class Collect(Section):
@@ -231,6 +233,11 @@ class Training(Section):
     batch_size: int = Field(gt=0)  # rows a device and step
     gradient_accumulation: int = Field(1, gt=0)
     gradient_checkpointing: bool = True
+    # True: rows stand in one sequence, nothing is computed for padding, and attention is kept apart by row (flex
+    # attention on a GPU, a dense mask on a CPU); None: True on a GPU
+    padding_free: bool | None = None
+    compile: bool = False  # True: decoder layers are compiled on a GPU (minutes at the start, then about twice as fast)
+    parallel: Literal["ddp", "fsdp"] = "ddp"  # over several GPUs; fsdp shards a base that does not fit on one
     max_length: int = Field(gt=0)  # tokens of prompt and answer together; longer rows are dropped, never cut
     optimizer: Literal["adamw_torch", "adamw_torch_fused", "paged_adamw_8bit"] = "adamw_torch"
     save_steps: int = Field(50, gt=0)  # a killed run goes on from the last multiple
@@ -244,7 +251,18 @@ class Sft(Training):
     learning_rate: float = Field(2e-4, gt=0)
     batch_size: int = Field(4, gt=0)
     max_length: int = Field(1280, gt=0)
+    # rows are packed, whole, into sequences of so many tokens (best fit decreasing, arXiv 2404.10830), and batch_size
+    # counts those; None: every row is a sequence of its own
+    pack_tokens: int | None = Field(None, gt=0)
     lora: Lora = Lora()
+
+    @model_validator(mode="after")
+    def _packs_hold_whole_rows(self) -> "Sft":
+        if self.pack_tokens is not None and self.pack_tokens < self.max_length:
+            raise ValueError(f"pack_tokens is {self.pack_tokens}, a row may have max_length {self.max_length} tokens")
+        if self.pack_tokens is not None and self.padding_free is False:
+            raise ValueError("pack_tokens packs rows into one sequence, so padding_free cannot be false")
+        return self
 
 
 class Sampling(Section):
@@ -261,7 +279,7 @@ class Candidates(Section):
     limit: int | None = Field(None, gt=0)  # consults; None: all of the preference part
     sampling: Sampling = Sampling()
     max_new_tokens: int = Field(512, gt=0)
-    batch_size: int = Field(16, gt=0)
+    batch_size: int = Field(256, gt=0)  # answers written side by side; fewer where memory or prompts are fewer
     near_identical: float = Field(
         0.9, gt=0, le=1
     )  # Jaccard of 3-character shingles from which two answers are the same
@@ -341,7 +359,31 @@ class Dpo(Training):
     max_length: int = Field(1536, gt=0)
     beta: float = Field(0.1, gt=0)
     loss: Loss = "sigmoid"
-    label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    label_smoothing: float = Field(0.0, ge=0, lt=0.5)  # of `robust`: the share of labels taken to be wrong
+    # weight of an answer's tokens beyond the other answer's length (LD-DPO, arXiv 2409.06411); None: all weigh the same
+    length_desensitised: float | None = Field(None, ge=0, le=1)
+    nll_weight: float = Field(0.0, ge=0)  # of the chosen answer's negative log-likelihood, added to the loss (RPO,
+    # arXiv 2404.19733), against chosen log-probabilities that fall
+    precompute_reference: bool = True  # the reference's log-probabilities once, before training; False: in every step
+    eval_steps: int | None = Field(None, gt=0)  # steps between looks at the held-out preferences; None: at the end only
+    early_stopping: int | None = Field(None, gt=0)  # looks without better reward accuracy until it stops; None: never
+
+    @model_validator(mode="after")
+    def _can_stop_early(self) -> "Dpo":
+        if self.early_stopping is not None and self.eval_steps is None:
+            raise ValueError("early_stopping counts looks at the held-out preferences; set eval_steps too")
+        return self
+
+    @model_validator(mode="after")
+    def _every_setting_does_something(self) -> "Dpo":
+        """TRL takes label smoothing with every loss and leaves it out of all of ours but `robust`."""
+        if self.label_smoothing > 0 and self.loss != "robust":
+            raise ValueError(f"label_smoothing does nothing with loss {self.loss}; set loss to robust")
+        if self.length_desensitised is not None and self.loss == "ipo":
+            raise ValueError(
+                "ipo takes the mean over an answer's tokens already; length_desensitised is for the others"
+            )
+        return self
 
 
 class Evaluate(Section):

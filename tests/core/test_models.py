@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,14 @@ def test_four_bit_training_on_a_cpu_keeps_its_gradient_after_an_evaluation(
         peft(ids)
     assert gradient() == pytest.approx(before, rel=1e-3)
     assert before > 1e-4
+
+
+def test_a_base_whose_weights_are_cut_off_is_named(tiny_base: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
+    shutil.copytree(tiny_base, cut)
+    weights = cut / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    wanted = model(cut)
+    for read in (models.load_base, models.fingerprint):
+        with pytest.raises(KormedError, match="a safetensors file of it is cut off or damaged"):
+            read(wanted)
