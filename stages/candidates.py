@@ -1,7 +1,7 @@
 """candidates: SFT adapter and preference consults in, several answers each and one comparison a consult out.
 
 Writes `candidates.jsonl` (Candidate, with marks), `comparisons.jsonl` (Comparison) and `dropped.jsonl` (Dropped:
-consults without two usable answers). A stopped run goes on at the batch it was in.
+consults without two usable answers). A stopped run keeps the answers that had ended.
 """
 
 import logging
@@ -90,5 +90,4 @@ def answer(config: Candidates, file: Path, consults: list[Consult], sft: Path) -
             ]
             append_jsonl(file, new)
             found |= {candidate.id: candidate for candidate in new}
-            log.info("candidates: %d of %d answers", len(found), len(ids))
     return found

@@ -1,15 +1,22 @@
-"""Answers from a model: batched by length, seeded by batch, yielded as they come so that a stopped run can go on."""
+"""Answers from a model: side by side in slots, yielded as they end so that a stopped run can go on."""
 
+import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import GenerationConfig
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from stages.core.errors import KormedError
 from stages.core.recipe import Sampling
 from stages.core.records import Message
+from stages.core.slots import Row, decode
+
+log = logging.getLogger("kormed")
+
+SECONDS = 5.0  # between two lines of progress
 
 
 @dataclass(frozen=True)
@@ -51,33 +58,50 @@ def generate(
     seed: int,
     done: frozenset[int] = frozenset(),
 ) -> Iterator[list[Generated]]:
-    """Answer every prompt whose index is not in `done`, a batch at a time. `sampling` None is greedy.
+    """Answer every prompt whose index is not in `done`, as answers end. `sampling` None is greedy.
 
-    The batches are cut over all prompts and each has its own seed, so that a run that was stopped and goes on gives
-    the same answers as one that was not.
+    An answer depends on its prompt, its index and `seed` alone, up to rounding: not on `batch_size` (the most rows side
+    by side; fewer where there are fewer prompts or less memory), nor on what is `done`. So a run that was stopped and
+    goes on gives the same answers as one that was not.
+
+    Raises:
+        KormedError: it does not fit into the GPU's memory.
     """
-    ids = [prompt_ids(tokenizer, prompt) for prompt in prompts]
     end: list[int] = list(model.generation_config.eos_token_id)
-    settings: dict[str, Any] = {"do_sample": False}
-    if sampling is not None:
-        # top_k 0: the recipe's temperature and top_p alone, not what the base's generation_config adds
-        settings = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
-    config = GenerationConfig(
-        max_new_tokens=max_new_tokens, eos_token_id=end, pad_token_id=tokenizer.pad_token_id, **settings
-    )
-    for number, batch in enumerate(batches([len(i) for i in ids], batch_size)):
-        if done.issuperset(batch):
-            continue
-        torch.manual_seed(seed + number)
-        padded = tokenizer.pad({"input_ids": [ids[i] for i in batch]}, padding_side="left", return_tensors="pt")
-        with torch.inference_mode():
-            output = model.generate(**padded.to(model.device), generation_config=config)
-        width = padded["input_ids"].shape[1]
-        yield [
-            finish(tokenizer, index, row, end)
-            for index, row in zip(batch, output[:, width:].tolist(), strict=True)
-            if index not in done
-        ]
+    rows = [
+        Row(index, tuple(prompt_ids(tokenizer, prompt)), max_new_tokens)
+        for index, prompt in enumerate(prompts)
+        if index not in done
+    ]
+    progress = Progress(len(rows))
+    try:
+        for ended in decode(model, rows, slots=batch_size, end=end, sampling=sampling, seed=seed):
+            progress.count(len(ended), sum(len(tokens) for _, tokens in ended))
+            yield [finish(tokenizer, row.index, tokens, end) for row, tokens in ended]
+    except torch.OutOfMemoryError:
+        raise KormedError(
+            f"generation: out of GPU memory with batch_size {batch_size} and up to {max_new_tokens} new tokens; lower "
+            f"the stage's batch_size (candidates.batch_size, evaluate.batch_size), or free the GPU"
+        ) from None
+
+
+class Progress:
+    """Answers and tokens so far, told every few seconds."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.ended, self.tokens = rows, 0, 0
+        self.started = self.told = time.monotonic()
+
+    def count(self, ended: int, tokens: int) -> None:
+        self.ended, self.tokens = self.ended + ended, self.tokens + tokens
+        now = time.monotonic()
+        if now - self.told < SECONDS and self.ended < self.rows:
+            return
+        took, self.told = max(now - self.started, 1e-3), now
+        left = took * (self.rows - self.ended) / self.ended
+        log.info(
+            "generation: %d of %d answers, %.0f tokens/s, %.0f s left", self.ended, self.rows, self.tokens / took, left
+        )
 
 
 def finish(tokenizer: Tokenizer, index: int, row: list[int], end: Sequence[int]) -> Generated:

@@ -1,12 +1,22 @@
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import GenerationConfig
 
+from stages import candidates
 from stages.core.chat import consult_prompt
 from stages.core.generation import Generated, batches, finish, generate, prompt_ids
 from stages.core.models import Loaded
+from stages.core.pipeline import Run
 from stages.core.recipe import Model, Sampling
-from stages.core.records import Message
+from stages.core.records import Candidate, Message, read_jsonl
 
 PROMPTS = [consult_prompt("두통이 있어요." * n, f"{n}0대 여성") for n in range(1, 6)]
 
@@ -61,13 +71,86 @@ def test_the_same_seed_samples_the_same_answers_and_another_one_does_not(tiny: L
     assert answers(tiny, PROMPTS, 2, hot, seed=77) != first
 
 
-def test_a_run_that_goes_on_samples_what_an_uninterrupted_one_would(tiny: Loaded) -> None:
+def transformers_answers(tiny: Loaded, prompts: list[tuple[Message, ...]]) -> dict[int, str]:
+    """One by one and greedy, by transformers' own generate."""
+    model: Any = tiny.base
+    end = model.generation_config.eos_token_id
+    config = GenerationConfig(max_new_tokens=12, do_sample=False, eos_token_id=end, pad_token_id=0)
+    found = {}
+    for index, prompt in enumerate(prompts):
+        ids = torch.tensor([prompt_ids(tiny.tokenizer, prompt)])
+        row = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=config)
+        found[index] = finish(tiny.tokenizer, index, row[0, ids.shape[1] :].tolist(), end).text
+    return found
+
+
+# 30 to 300 tokens: below, across and beyond the tiny model's sliding window of 128
+MIXED = [consult_prompt("두통이 있어요. 어제부터 열도 납니다." * n, f"{n}0대 여성") for n in (1, 14, 3, 9, 20, 6, 1)]
+
+
+def test_greedy_answers_are_what_transformers_gives_one_by_one(tiny: Loaded) -> None:
+    lengths = [len(prompt_ids(tiny.tokenizer, prompt)) for prompt in MIXED]
+    assert min(lengths) < 116 < 128 < max(lengths)
+    expected = transformers_answers(tiny, MIXED)
+    assert len(set(expected.values())) > 3
+    assert [answers(tiny, MIXED, batch_size) for batch_size in (1, 3, 16)] == [expected] * 3
+
+
+def test_greedy_answers_of_an_adapter_are_what_transformers_gives(tiny_base: Path) -> None:
+    adapted = Loaded(Model(base=str(tiny_base), quantization="none", dtype="float32"))
+    plain = answers(adapted, MIXED, 3)
+    torch.manual_seed(5)
+    lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj", "o_proj", "down_proj"], init_lora_weights=False)
+    get_peft_model(adapted.base, lora).eval()
+    expected = transformers_answers(adapted, MIXED)
+    assert expected != plain
+    assert answers(adapted, MIXED, 3) == expected
+
+
+def test_sampled_answers_depend_neither_on_the_batch_nor_on_the_rows_beside_them(tiny: Loaded) -> None:
+    hot = Sampling(temperature=1.5, top_p=0.9)
+    alone = answers(tiny, MIXED, 1, hot)
+    assert alone[0] != alone[6]  # the same prompt, sampled twice
+    assert [answers(tiny, MIXED, batch_size, hot) for batch_size in (3, 16)] == [alone] * 2
+
+
+@pytest.mark.parametrize("stopped_after", [1, 2, 4])
+def test_a_run_that_goes_on_samples_what_an_uninterrupted_one_would(tiny: Loaded, stopped_after: int) -> None:
     hot = Sampling(temperature=1.5, top_p=1.0)
-    whole = answers(tiny, PROMPTS, 2, hot)
-    first_batch = frozenset(batches([len(prompt_ids(tiny.tokenizer, p)) for p in PROMPTS], 2)[0])
-    rest = answers(tiny, PROMPTS, 2, hot, done=first_batch)
-    assert rest.keys() == whole.keys() - first_batch
-    assert rest == {index: whole[index] for index in rest}
+    whole = answers(tiny, MIXED, 2, hot)
+    kept = dict(list(whole.items())[:stopped_after])
+    rest = answers(tiny, MIXED, 2, hot, done=frozenset(kept))
+    assert not rest.keys() & kept.keys()
+    assert kept | rest == whole
+
+
+def test_candidates_killed_in_the_midst_go_on_to_the_same_answers(tiny_run: Run, tmp_path: Path) -> None:
+    inputs = {"prepare": tiny_run.path("prepare"), "sft": tiny_run.path("sft")}
+    config = tiny_run.recipe.candidates.model_copy(update={"batch_size": 2})
+    (tmp_path / "config.json").write_text(config.model_dump_json(), encoding="utf-8")
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(inputs["prepare"]), str(inputs["sft"])]
+    answered = tmp_path / "answers.jsonl"
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while running.poll() is None and not (answered.exists() and answered.read_bytes().count(b"\n") >= 3):
+        time.sleep(0.01)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    assert answered.exists()
+    candidates.run(config, tmp_path, **inputs)
+    whole = read_jsonl(tiny_run.path("candidates") / "candidates.jsonl", Candidate)
+    assert read_jsonl(tmp_path / "candidates.jsonl", Candidate) == whole
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from stages import candidates
+from stages.core.recipe import Candidates
+
+out, prepare, sft = map(Path, sys.argv[1:])
+config = Candidates.model_validate_json((out / "config.json").read_text(encoding="utf-8"))
+candidates.run(config, out, prepare=prepare, sft=sft)
+"""
 
 
 def test_generation_stops_at_end_of_turn_as_well_as_at_eos(tiny: Loaded) -> None:

@@ -1,0 +1,343 @@
+"""Continuous batching: rows of different lengths decoded side by side in slots that are refilled as rows end.
+
+Every slot has its own keys and values, with every position kept: a sliding window is a mask, not a shorter cache. New
+rows are read (prefilled) together, longest first, each prompt once however many rows it has; then all slots take a step
+at a time. On a GPU the step is a CUDA graph: at one token a row it is some thousand small kernels, and launching them
+one by one takes longer than running them.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import torch
+from torch import Tensor, nn
+from transformers import Cache
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from stages.core.merged import Forward, merged, merged_bytes, replacing
+from stages.core.nucleus import choose, uniforms
+from stages.core.recipe import Sampling
+
+log = logging.getLogger("kormed")
+
+ATTENTION = "kormed_grouped"  # the name that our attention is registered under
+WIDTH = 256  # a step attends over the cache up to the longest live row, rounded up to a multiple of this
+PREFILL_TOKENS = 8192  # padding included, read in one forward
+REFILL = 8  # a share of 1/8 of the slots is waited for before new rows are read, since reading stops all the others
+MERGED_SHARE = 0.25  # of a GPU's free memory, that merged weights may take
+MEMORY_SHARE = (
+    0.6  # of what is free then, for keys, values and logits; the rest for reading prompts and matrix products
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A prompt to answer: its index (which seeds its sampling), its token ids, and how many new tokens at most."""
+
+    index: int
+    ids: tuple[int, ...]
+    limit: int
+
+
+@dataclass
+class Live:
+    """A row in a slot, and its answer so far."""
+
+    row: Row
+    drawn: Sequence[float]
+    tokens: list[int] = field(default_factory=list)
+
+    def ended(self, end: Sequence[int]) -> bool:
+        return self.tokens[-1] in end or len(self.tokens) == self.row.limit
+
+
+def grouped_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    scaling: float,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """What transformers' eager attention gives, without its copy of keys and values for every query head.
+
+    Args:
+        query: [batch, heads, length, size].
+        key, value: [batch, key heads, width, size]; heads that share a key head stand together.
+        attention_mask: [batch or 1, 1, length, width], added to the scores.
+
+    Returns:
+        [batch, length, heads, size].
+    """
+    batch, heads, length, size = query.shape
+    shared, width = key.shape[1:3]
+    grouped = (query * scaling).reshape(batch * shared, -1, size)
+    scores = grouped @ key.reshape(batch * shared, width, size).transpose(1, 2)
+    if softcap is not None:
+        scores = (scores / softcap).tanh() * softcap
+    masked = scores.view(batch, shared, -1, length, width) + attention_mask[:, :, None]
+    weights = masked.softmax(-1, dtype=torch.float32).to(value.dtype).view(batch * shared, -1, width)
+    output = weights @ value.reshape(batch * shared, width, size)
+    return output.view(batch, heads, length, size).transpose(1, 2).contiguous(), None
+
+
+ALL_ATTENTION_FUNCTIONS.register(ATTENTION, grouped_attention)
+
+
+@contextmanager
+def attending(config: Any) -> Iterator[None]:
+    """With our attention for as long as it lasts; the model's own afterwards."""
+    own = config._attn_implementation
+    config._attn_implementation = ATTENTION
+    try:
+        yield
+    finally:
+        config._attn_implementation = own
+
+
+def masks(seen: Tensor, distance: Tensor, window: int | None, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The two that Gemma takes ready-made: `seen` positions, and of those the ones nearer than the window."""
+
+    def added(allowed: Tensor) -> Tensor:
+        return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(
+            ~allowed, torch.finfo(dtype).min
+        )
+
+    full = added(seen)
+    return {
+        "full_attention": full,
+        "sliding_attention": full if window is None else added(seen & (distance < window)),
+    }
+
+
+class Prefilled(Cache):
+    """Keys and values of new prompts, layer by layer, as they were computed."""
+
+    def __init__(self) -> None:
+        super().__init__(layers=[])
+        self.kept: list[tuple[Tensor, Tensor]] = []
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        self.kept.append((key_states, value_states))
+        return key_states, value_states
+
+
+class Stepped(Cache):
+    """All slots' keys and values, of which a step writes one position a slot and sees the first `width`."""
+
+    def __init__(self, keys: list[Tensor], values: list[Tensor], positions: Tensor, width: int) -> None:
+        super().__init__(layers=[])
+        self.keys, self.values, self.positions, self.width = keys, values, positions, width
+        self.slots = torch.arange(len(positions), device=positions.device)
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:
+        keys, values = self.keys[layer_idx], self.values[layer_idx]
+        keys[self.slots, :, self.positions] = key_states[:, :, 0]
+        values[self.slots, :, self.positions] = value_states[:, :, 0]
+        return keys[:, :, : self.width], values[:, :, : self.width]
+
+
+class Slots:
+    """The model with its slots' keys and values, and what a step reads and writes: buffers that never move."""
+
+    def __init__(self, model: Any, count: int, width: int, forwards: Mapping[nn.Module, Forward]) -> None:
+        self.count, self.width, self.forwards = count, width, forwards
+        self.config = model.config.get_text_config()
+        self.decoder, self.head = model.get_decoder(), model.get_output_embeddings()
+        self.device, self.dtype = model.device, self.decoder.embed_tokens.weight.dtype
+        shape = (count, self.config.num_key_value_heads, width, self.config.head_dim)
+        layers = range(self.config.num_hidden_layers)
+        self.keys = [torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in layers]
+        self.values = [torch.zeros(shape, dtype=self.dtype, device=self.device) for _ in layers]
+        self.tokens = torch.zeros(count, dtype=torch.long, device=self.device)
+        self.positions = torch.zeros(count, dtype=torch.long, device=self.device)
+        self.logits = torch.zeros(count, self.head.weight.shape[0], device=self.device)
+        self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+        self.capturing = self.device.type == "cuda"
+        self.pool = torch.cuda.graph_pool_handle() if self.capturing else None
+
+    @torch.inference_mode()
+    def read(self, prompts: Sequence[Sequence[int]], slots: Sequence[int], which: Sequence[int]) -> Tensor:
+        """Read prompts and put number `which[i]` of them into slot `slots[i]`; the logits of each slot's next token.
+
+        Padding stands on the right, where no prompt's token sees it; a slot's next steps write over it.
+        """
+        width = max(len(prompt) for prompt in prompts)
+        ids = torch.tensor([[*prompt, *[0] * (width - len(prompt))] for prompt in prompts], device=self.device)
+        places = torch.arange(width, device=self.device)
+        distance = (places[:, None] - places)[None, None]
+        cache = Prefilled()
+        hidden = self.run(ids, places[None].expand_as(ids), distance >= 0, distance, cache)
+        into, of = torch.tensor(slots, device=self.device), torch.tensor(which, device=self.device)
+        for layer, (key, value) in enumerate(cache.kept):
+            self.keys[layer][into, :, :width] = key[of]
+            self.values[layer][into, :, :width] = value[of]
+        last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self.device)
+        return self.score(hidden[torch.arange(len(prompts), device=self.device), last])[of]
+
+    @torch.inference_mode()
+    def step(self, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
+        """Each slot's next logits, [slots, vocabulary], after its token at its position; unused slots are at 0."""
+        self.tokens.copy_(torch.tensor(tokens))
+        self.positions.copy_(torch.tensor(positions))
+        width = min(multiple(max(positions) + 1, WIDTH), self.width)
+        if self.capturing and width not in self.graphs:
+            self.capture(width)
+        if width in self.graphs:
+            self.graphs[width].replay()
+        else:
+            self.forward(width)
+        return self.logits
+
+    def forward(self, width: int) -> None:
+        """From the buffers into the buffers alone, without a look at any value: so it can be captured."""
+        places = torch.arange(width, device=self.device)
+        distance = (self.positions[:, None] - places)[:, None, None]
+        cache = Stepped(self.keys, self.values, self.positions, width)
+        hidden = self.run(self.tokens[:, None], self.positions[:, None], distance >= 0, distance, cache)
+        self.logits.copy_(self.score(hidden[:, 0]))
+
+    def run(self, ids: Tensor, positions: Tensor, seen: Tensor, distance: Tensor, cache: Cache) -> Tensor:
+        with attending(self.config), replacing(self.forwards):
+            hidden: Tensor = self.decoder(
+                input_ids=ids,
+                position_ids=positions,
+                attention_mask=masks(seen, distance, self.config.sliding_window, self.dtype),
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+        return hidden
+
+    def score(self, hidden: Tensor) -> Tensor:
+        """float32 logits, soft-capped where the model has it, as its own forward and transformers' sampling do."""
+        logits: Tensor = self.head(hidden)
+        cap = self.config.final_logit_softcapping
+        return (logits if cap is None else (logits / cap).tanh() * cap).float()
+
+    def capture(self, width: int) -> None:
+        """Record the step over `width` positions as a CUDA graph; without one where that fails."""
+        graph = torch.cuda.CUDAGraph()
+        aside: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        try:
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):  # libraries choose and allocate in the first run; a graph may not
+                self.forward(width)
+            torch.cuda.current_stream().wait_stream(aside)
+            with torch.cuda.graph(graph, pool=self.pool):
+                self.forward(width)
+            self.graphs[width] = graph
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            self.capturing = False
+            log.info("generation: steps run without a CUDA graph: %s", " ".join(str(error).split())[:300])
+
+
+def slots_that_fit(model: Any, width: int, wanted: int) -> int:
+    """`wanted`, or as many as find room in MEMORY_SHARE of the free memory, at least one.
+
+    A slot has keys and values of every layer and position, and four float32 copies of its logits while it is sampled.
+    """
+    config = model.config.get_text_config()
+    numbers = config.num_hidden_layers * 2 * config.num_key_value_heads * config.head_dim * width
+    size = numbers * model.get_input_embeddings().weight.element_size() + 16 * config.vocab_size
+    return max(1, min(wanted, int(MEMORY_SHARE * free_memory(model.device) / size)))
+
+
+def merged_if_it_fits(model: Any) -> dict[nn.Module, Forward]:
+    """On a GPU with room for them, merged weights; else none, and the layers stay as they are."""
+    decoder, dtype = model.get_decoder(), model.get_input_embeddings().weight.dtype
+    if model.device.type != "cuda" or merged_bytes(decoder, dtype) > MERGED_SHARE * free_memory(model.device):
+        return {}
+    return merged(decoder, dtype)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes, what torch holds without using it included."""
+    if device.type != "cuda":
+        return int(psutil.virtual_memory().available)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0] + unused)
+
+
+def decode(
+    model: Any, rows: Sequence[Row], *, slots: int, end: Sequence[int], sampling: Sampling | None, seed: int
+) -> Iterator[list[tuple[Row, list[int]]]]:
+    """Rows and their new tokens as they end: with one of `end` (their last token then) or at their limit."""
+    if not rows:
+        return
+    width = multiple(max(len(row.ids) + row.limit for row in rows), 64)
+    forwards = merged_if_it_fits(model)
+    count = slots_that_fit(model, width, min(slots, len(rows)))
+    log.info(
+        "generation: %d rows over %d slots (of %d at most) of %d tokens, weights %s",
+        *(len(rows), count, slots, width, "merged" if forwards else "as they are"),
+    )
+    held = Slots(model, count, width, forwards)
+    waiting = deque(sorted(rows, key=lambda row: (-len(row.ids), row.ids, row.index)))
+    live: dict[int, Live] = {}
+    while waiting or live:
+        free = [slot for slot in range(count) if slot not in live]
+        if waiting and len(free) >= min(len(waiting), -(-count // REFILL)):
+            for group in groups(waiting, free):
+                live |= admit(held, group, sampling, seed)
+        else:
+            step(held, live, sampling)
+        ended = [slot for slot, one in live.items() if one.ended(end)]
+        if ended:
+            yield [(one.row, one.tokens) for one in map(live.pop, ended)]
+
+
+def groups(waiting: deque[Row], free: Sequence[int]) -> Iterator[list[tuple[int, Row]]]:
+    """Take rows for the free slots, in groups whose prompts, each once and padded, have at most PREFILL_TOKENS."""
+    group: list[tuple[int, Row]] = []
+    for slot in free[: len(waiting)]:
+        prompts = {row.ids for _, row in group} | {waiting[0].ids}
+        if group and len(prompts) * len(group[0][1].ids) > PREFILL_TOKENS:
+            yield group
+            group = []
+        group.append((slot, waiting.popleft()))
+    yield group
+
+
+def admit(held: Slots, group: Sequence[tuple[int, Row]], sampling: Sampling | None, seed: int) -> dict[int, Live]:
+    """Read the group's prompts into its slots, and choose every row's first token."""
+    prompts = {row.ids: 0 for _, row in group}
+    number = {ids: at for at, ids in enumerate(prompts)}
+    logits = held.read(list(prompts), [slot for slot, _ in group], [number[row.ids] for _, row in group])
+    new = {slot: Live(row, uniforms(seed, row.index, row.limit) if sampling else ()) for slot, row in group}
+    take(list(new.values()), logits, sampling)
+    return new
+
+
+def step(held: Slots, live: dict[int, Live], sampling: Sampling | None) -> None:
+    """One more token for every live row."""
+    rows = [live.get(slot) for slot in range(held.count)]
+    tokens = [one.tokens[-1] if one else 0 for one in rows]
+    positions = [len(one.row.ids) + len(one.tokens) - 1 if one else 0 for one in rows]
+    take(rows, held.step(tokens, positions), sampling)
+
+
+@torch.inference_mode()
+def take(rows: Sequence[Live | None], logits: Tensor, sampling: Sampling | None) -> None:
+    drawn = [one.drawn[len(one.tokens)] if one and sampling else 0.0 for one in rows]
+    chosen = choose(logits, torch.tensor(drawn, device=logits.device), sampling).tolist()
+    for one, token in zip(rows, chosen, strict=True):
+        if one:
+            one.tokens.append(token)
+
+
+def multiple(number: int, of: int) -> int:
+    """The least multiple that is not below."""
+    return -(-number // of) * of
