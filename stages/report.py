@@ -5,13 +5,15 @@ way stop it.
 """
 
 import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from markupsafe import Markup
 
-from stages.core import agreement_page, data_page, findings, plots, statistics, wording
+from stages.core import agreement_page, data_page, findings, learning, plots, statistics, wording
 from stages.core.pages import environment
 from stages.core.pipeline import duration
 from stages.core.recipe import Report
@@ -86,8 +88,10 @@ def run(
         "end": plots.ticks(0, max(100 * cell.score.interval.high for row in rows for cell in row.cells), 5)[-1],
         "contrasts": contrasts,
         "uneven": findings.uneven(evaluations),
-        "sft_charts": charts(sft, "sft", {"loss": ("loss", None)}),
+        "sft_charts": charts(sft, "sft", [Chart("loss", "loss")]),
+        "sft_remarks": learning.loss_remarks(findings.read_log(sft / "log.jsonl")),
         "dpo_charts": charts(dpo, "dpo", dpo_curves(proof)) if dpo and proof else [],
+        "dpo_remarks": learning.dpo_remarks(findings.read_log(dpo / "log.jsonl"), pairs[1]) if dpo and pairs else [],
         "proof": proof,
         "sft_dropped": sft_dropped,
         "sft_epochs": sft_epochs,
@@ -117,14 +121,34 @@ def run(
     return {"checkpoints": len(evaluations), "questions": rows[-1].questions, "side_by_side": len(shown)}
 
 
-def charts(folder: Path, hue: Checkpoint, curves: dict[str, tuple[str, float | None]]) -> list[dict[str, Any]]:
-    """A picture for each key of the training log: what it shows, and the level that is drawn for comparison."""
+@dataclass(frozen=True)
+class Chart:
+    """A picture of the training log: a key over the steps, what it shows, the level drawn for comparison, and a second
+    key on the same scale with its own name.
+    """
+
+    key: str
+    label: str
+    level: float | None = None
+    beside: str | None = None
+    beside_label: str = ""
+
+
+def charts(folder: Path, hue: Checkpoint, wanted: Sequence[Chart]) -> list[dict[str, Any]]:
+    """Each with its curves; no picture where nothing was logged."""
     logged = findings.read_log(folder / "log.jsonl")
     found = []
-    for key, (label, level) in curves.items():
-        line = plots.curve(logged, key)
-        picture = Markup(plots.line_chart(line, label=label, hue=hue, level=level)) if line.points else None
-        found.append({"label": label, "curve": line, "level": level, "picture": picture})
+    for chart in wanted:
+        line = plots.curve(logged, chart.key)
+        beside = plots.curve(logged, chart.beside) if chart.beside else None
+        picture = None
+        if line.points:
+            svg = plots.line_chart(
+                line, label=chart.label, hue=hue, level=chart.level, beside=beside, beside_label=chart.beside_label
+            )
+            picture = Markup(svg)
+        shown = beside if beside and beside.points else None
+        found.append({**asdict(chart), "curve": line, "beside": shown, "picture": picture})
     return found
 
 
@@ -134,12 +158,19 @@ def win_rate_picture(winrate: findings.Winrate) -> Markup:
     return Markup(plots.intervals([row], label="DPO’s win rate", scale=plots.PERCENT, levels=(50,)))
 
 
-def dpo_curves(proof: findings.Proof) -> dict[str, tuple[str, float | None]]:
-    return {
-        "loss": ("loss", proof.expected_loss),
-        "rewards/margins": ("reward margin, chosen minus rejected", 0.0),
-        "rewards/accuracies": ("share of pairs with chosen above rejected", 0.5),
-    }
+def dpo_curves(proof: findings.Proof) -> list[Chart]:
+    return [
+        Chart("loss", "loss", proof.expected_loss),
+        Chart("rewards/margins", "reward margin, chosen minus rejected", 0.0, "eval_rewards/margins", "held out"),
+        Chart(
+            "rewards/accuracies",
+            "share of pairs with chosen above rejected",
+            0.5,
+            "eval_rewards/accuracies",
+            "held out",
+        ),
+        Chart("logps/chosen", "log-probability of the chosen answers", None, "logps/rejected", "rejected"),
+    ]
 
 
 def render(name: str, page: dict[str, Any]) -> str:

@@ -705,3 +705,66 @@ def test_malformed_settings_are_named(two: Path) -> None:
 
 def test_the_same_artifacts_give_the_same_report(three: Path) -> None:
     assert made(three) == made(three)
+
+
+def write_long_dpo(run: Path, *, chosen: float, heldout: Sequence[float]) -> None:
+    """50 steps with growing margins; `chosen` is the reward that the chosen answers move to."""
+    write_dpo(run)
+    rows: list[dict[str, float]] = [
+        {
+            "step": step,
+            "loss": 0.69 - step / 200,
+            "rewards/margins": step / 50,
+            "rewards/accuracies": 0.5 + step / 200,
+            "rewards/chosen": chosen * step / 50,
+            "logps/chosen": -80 + 10 * chosen * step / 50,
+            "logps/rejected": -90 - step,
+        }
+        for step in range(1, 51)
+    ]
+    looks = [
+        {"step": at * 50 // len(heldout), "eval_rewards/accuracies": share, "eval_rewards/margins": share - 0.5}
+        for at, share in enumerate(heldout, start=1)
+    ]
+    write_log(run / "dpo", [*rows, *looks])
+
+
+def training_of(html: str) -> str:
+    return words(html.partition('<section id="training">')[2].partition("</section>")[0])
+
+
+def test_margins_that_grow_while_heldout_accuracy_does_not_are_called_out(three: Path) -> None:
+    write_rows(three / "preferences" / "heldout.jsonl", read_jsonl(three / "preferences" / "train.jsonl", Preference))
+    write_long_dpo(three, chosen=-1.0, heldout=[0.75, 0.5])
+    html, markdown = made(three)
+    for page in (training_of(html), markdown):
+        assert "The margins grow while the held-out accuracy does not: 75.0 % at the first look, 50.0 % of" in page
+        assert "The chosen answers became less likely than under SFT (reward −0.91" in page
+    assert "Held out (broken line): 0.75 at step 25, 0.5 at step 50" in training_of(html)
+    assert "Rejected (broken line): −91 at step 1, −140 at step 50" in training_of(html)
+
+
+def test_a_dpo_that_went_well_gets_no_such_remark(three: Path) -> None:
+    write_rows(three / "preferences" / "heldout.jsonl", read_jsonl(three / "preferences" / "train.jsonl", Preference))
+    write_long_dpo(three, chosen=1.0, heldout=[0.5, 0.75])
+    said = training_of(made(three)[0])
+    assert "The policy agrees with 75.0 % of" in said
+    assert "less likely" not in said
+    assert "does not" not in said
+
+
+def test_preferences_of_which_none_is_held_out_are_said_to_prove_nothing(three: Path) -> None:
+    write_rows(three / "preferences" / "heldout.jsonl", [])
+    said = training_of(made(three)[0])
+    assert "No preference was held out, so nothing here tells learning the preference from learning these pairs" in said
+
+
+def test_a_loss_that_rises_at_the_end_is_said_and_scatter_is_not(two: Path) -> None:
+    jitter = [0.05 * (-1) ** step for step in range(60)]
+    write_sft(two, [2.4 - step / 20 + jitter[step] for step in range(40)] + [1.5 + jitter[s] for s in range(20)])
+    for page in map(words, made(two)):
+        assert "The loss rises at the end: 1.5 in the last fifth of the steps" in page
+    write_sft(two, [2.4 - step / 40 + 4 * jitter[step] for step in range(60)])
+    assert "The loss rises" not in made(two)[0]
+    write_sft(two, [2.4 + jitter[step] for step in range(60)])
+    assert "nothing shows that it learned" in words(made(two)[0])

@@ -59,23 +59,34 @@ def curve(rows: Sequence[dict[str, object]], key: str) -> Curve:
     return Curve(points, len(logged) - len(points))
 
 
-def line_chart(line: Curve, *, label: str, hue: str, level: float | None = None) -> str:
-    """One curve as an SVG element that scales to its container; the CSS classes are the report's.
+def line_chart(
+    line: Curve,
+    *,
+    label: str,
+    hue: str,
+    level: float | None = None,
+    beside: Curve | None = None,
+    beside_label: str = "",
+) -> str:
+    """One curve, or two on one scale, as an SVG element that scales to its container; the CSS classes are the report's.
 
     Args:
         label: what the vertical axis shows; the picture's accessible name as well.
         hue: CSS class that gives the line its colour.
         level: a value that is drawn as a dashed line, for example where a loss starts. None: no such line.
+        beside: a second curve, drawn broken and without colour, and what it is called. None: there is none.
 
     Raises:
-        ValueError: the curve has no points.
+        ValueError: the first curve has no points.
     """
     if not line.points:
         raise ValueError(f"{label}: no points")
+    others = beside.points if beside else ()
     steps = [x for x, _ in line.points]
-    values = [y for _, y in line.points] + ([] if level is None else [level])
-    x_ticks, y_ticks = ticks(0, max(steps), 5), ticks(min(values), max(values), 4)
-    x_low, x_high, y_low, y_high = 0, max(steps), y_ticks[0], y_ticks[-1]
+    values = [y for _, y in (*line.points, *others)] + ([] if level is None else [level])
+    last_step = max(x for x, _ in (*line.points, *others))
+    x_ticks, y_ticks = ticks(0, last_step, 5), ticks(min(values), max(values), 4)
+    x_low, x_high, y_low, y_high = 0, last_step, y_ticks[0], y_ticks[-1]
     decimals = max(len(f"{tick:g}".partition(".")[2]) for tick in y_ticks)
 
     def x(step: float) -> float:
@@ -85,6 +96,8 @@ def line_chart(line: Curve, *, label: str, hue: str, level: float | None = None)
         return round(HEIGHT - BOTTOM - (value - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM), 1)
 
     name = f"{label} from step {steps[0]:g} to {steps[-1]:g}: first {line.first:.4g}, last {line.last:.4g}"
+    if beside and others:
+        name += f"; {beside_label}: first {beside.first:.4g}, last {beside.last:.4g}"
     parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(name)}">']
     for tick in y_ticks:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick)}" y2="{y(tick)}"/>')
@@ -93,10 +106,12 @@ def line_chart(line: Curve, *, label: str, hue: str, level: float | None = None)
         parts.append(f'<text class="tick middle" x="{x(tick)}" y="{HEIGHT - BOTTOM + 18}">{tick:g}</text>')
     if level is not None:
         parts.append(f'<line class="level" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(level)}" y2="{y(level)}"/>')
-    drawn = " ".join(f"{x(step)},{y(value)}" for step, value in line.points)
-    parts.append(f'<polyline class="line {hue}" points="{drawn}"/>')
-    if len(line.points) <= 12:  # few points are shown as such; a single one would be no line at all
-        parts += [f'<circle class="dot {hue}" cx="{x(s)}" cy="{y(v)}" r="3"/>' for s, v in line.points]
+    for points, classes in ((line.points, hue), (others, "beside")):
+        if points:
+            drawn = " ".join(f"{x(step)},{y(value)}" for step, value in points)
+            parts.append(f'<polyline class="line {classes}" points="{drawn}"/>')
+        if len(points) <= 12:  # few points are shown as such; a single one would be no line at all
+            parts += [f'<circle class="dot {classes}" cx="{x(s)}" cy="{y(v)}" r="3"/>' for s, v in points]
     parts.append(f'<text class="tick middle" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}">step</text>')
     return "".join([*parts, "</svg>"])
 
