@@ -65,7 +65,7 @@ def run(
     (out / "data.html").write_text(data_page.render(facts, out.parent.name), encoding="utf-8")
     (out / "contamination.html").write_text(contamination(config, questions, *looked_at, waterfall), encoding="utf-8")
     counts: dict[str, float] = {"rows": len(train), "dropped": len(waterfall.dropped)}
-    return counts | {f"consults_{part}": len(rows) for part, rows in parts.items()}
+    return counts | {f"consults_{part}": len(rows) for part, rows in parts.items()} | label_counts(facts)
 
 
 def read_file(config: Prepare, waterfall: Waterfall) -> list[Consult]:
@@ -192,6 +192,7 @@ def explore(
         flow=tuple(waterfall.steps),
         lengths=tuple(eda.measure(train, count)),
         consult_lengths=tuple(all_consults),
+        label_tokens=() if count is None else tuple(eda.label_tokens(train, count)),
         letters=eda.letters(train),
         extremes=eda.extremes(train),
         tokenizer=None if missing else config.tokenizer,
@@ -200,6 +201,17 @@ def explore(
         masks=dict(waterfall.masks) if config.deidentify or restructure else None,
         hits=waterfall.hit_counts(),
     )
+
+
+def label_counts(facts: Eda) -> dict[str, float]:
+    """What SFT's loss is taken of, by kind of row; nothing where no tokens were counted."""
+    if not facts.label_tokens:
+        return {}
+    return {
+        "label_tokens_exam": facts.labels("exam questions"),
+        "label_tokens_consults": facts.labels("consults"),
+        "label_share_consults": facts.label_share("consults"),
+    }
 
 
 def contamination(config: Prepare, questions: Questions, exam: int, consults: int, waterfall: Waterfall) -> str:

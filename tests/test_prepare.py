@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
 from stages import prepare
 from stages.core.chat import CONSULT_INSTRUCTION
@@ -15,6 +16,7 @@ from stages.core.decontamination import Hit
 from stages.core.errors import KormedError
 from stages.core.recipe import Prepare
 from stages.core.records import Consult, Decision, Dropped, Example, read_jsonl, to_line
+from tests.pages import words
 
 DEMO = Path(__file__).parents[1] / "recipes" / "demo"
 INSTRUCTION = "다음은 환자 정보와 질문입니다. 환자 정보를 참고하여 질문에 답변해주세요."
@@ -143,6 +145,32 @@ def test_the_metrics_count_what_was_written(tmp_path: Path) -> None:
     assert metrics["consults_sft"] == len(trained)
     assert metrics["consults_preference"] == len(preference)
     assert metrics["consults_heldout"] == len(heldout)
+
+
+def test_the_share_of_label_tokens_that_each_kind_of_row_has_is_counted_and_said(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    """SFT learns from these alone; what they are, test_sft.py shows of TRL's own batches."""
+    tokenizer = Tokenizer.from_file(str(tiny_base / "tokenizer.json"))
+    (tmp_path / "out").mkdir()
+    metrics = prepare.run(config(tokenizer=str(tiny_base)), tmp_path / "out")
+    counted: dict[bool, int] = {True: 0, False: 0}
+    for row in read_jsonl(tmp_path / "out" / "train.jsonl", Example):
+        label = tokenizer.encode(f"{row.answer}<end_of_turn>\n", add_special_tokens=False)
+        counted[row.source == "consult"] += len(label.ids)
+    assert metrics["label_tokens_consults"] == counted[True]
+    assert metrics["label_tokens_exam"] == counted[False]
+    assert metrics["label_share_consults"] == counted[True] / sum(counted.values())
+    page = words((tmp_path / "out" / "data.html").read_text(encoding="utf-8"))
+    assert f"{100 * metrics['label_share_consults']:.1f} % in {metrics['consults_sft']:,} consults" in page
+    assert "long answers outweigh letters" in page
+
+
+def test_without_a_tokenizer_no_label_tokens_are_claimed(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    metrics = prepare.run(config(tokenizer=str(tmp_path / "none")), tmp_path / "out")
+    assert [name for name in metrics if name.startswith("label")] == []
+    assert "outweigh" not in (tmp_path / "out" / "data.html").read_text(encoding="utf-8")
 
 
 def test_a_fewshot_item_in_train_is_a_leak_and_a_dev_item_is_none(tmp_path: Path) -> None:

@@ -70,6 +70,15 @@ class Lengths(Record):
     histogram: tuple[Bin, ...] = ()  # empty where a letter is given
 
 
+class LabelTokens(Record):
+    """What the loss of SFT is taken of in the rows of one source: their answers, each to its end of turn."""
+
+    source: str
+    what: What
+    rows: int
+    tokens: int
+
+
 class FlowStep(Record):
     """What one step did to one kind of row: reasons and their rows that were dropped, or set aside for another use."""
 
@@ -139,6 +148,7 @@ class Eda(Record):
     flow: tuple[FlowStep, ...]  # in the order of the pipeline
     lengths: tuple[Lengths, ...]  # of the training rows
     consult_lengths: tuple[Lengths, ...] = ()  # of the consults of all parts together
+    label_tokens: tuple[LabelTokens, ...] = ()  # of the training rows, exam questions first; empty: not counted
     letters: dict[str, dict[str, int]]  # training rows by source, then right answer
     extremes: tuple[Extremes, ...] = ()
     tokenizer: str | None = None  # whose tokens are counted; None: none are
@@ -173,6 +183,14 @@ class Eda(Record):
         """All training rows."""
         whole = self.of(ALL, "characters")
         return whole.rows if whole else 0
+
+    def labels(self, what: What) -> int:
+        """Label tokens of all training rows of one kind."""
+        return sum(one.tokens for one in self.label_tokens if one.what == what)
+
+    def label_share(self, what: What) -> float:
+        """Of all label tokens, 0 to 1. They were counted."""
+        return self.labels(what) / sum(one.tokens for one in self.label_tokens)
 
     @property
     def published_benchmark(self) -> bool:
@@ -294,6 +312,25 @@ def _lengths(
         mean=round(statistics.fmean(ordered), 1),
         histogram=() if letter else histogram(ordered, edges or bin_edges(ordered)),
     )
+
+
+def label_tokens(rows: Sequence[Example], count: CountTokens) -> list[LabelTokens]:
+    """Label tokens by source, exam questions first: each answer, its end of turn and the line end behind it.
+
+    These are the labels that TRL makes of a completion in Gemma's template (tests/test_sft.py).
+    """
+    found = []
+    for what in KINDS:
+        answers: dict[str, Counter[str]] = {}
+        for row in rows:
+            if what_is(row) == what:
+                answers.setdefault(row.source, Counter())[f"{row.answer}{chat.END_OF_TURN}\n"] += 1
+        for source, times in answers.items():
+            texts = list(times)
+            counted = [length for at in range(0, len(texts), BATCH) for length in count(texts[at : at + BATCH])]
+            total = sum(length * times[text] for text, length in zip(texts, counted, strict=True))
+            found.append(LabelTokens(source=source, what=what, rows=times.total(), tokens=total))
+    return found
 
 
 def bin_edges(values: Iterable[int]) -> list[int]:

@@ -279,7 +279,25 @@ def tokens(eda: Eda) -> str:
         return f"Tokens were not counted{f': {eda.tokens_missing}' if eda.tokens_missing else ''}."
     return (
         f"Tokens are {eda.tokenizer or 'the base model'}'s: one for {characters.mean / counted.mean:.1f} characters on "
-        f"average. The marks that the chat template puts around each turn are not counted."
+        f"average. The marks that the chat template puts around each turn are not counted.{labels_shared(eda)}"
+    )
+
+
+def labels_shared(eda: Eda) -> str:
+    """What SFT's loss is taken of, where both kinds of row are trained on; empty else, with a space before it."""
+    by_kind = {what: [one for one in eda.label_tokens if one.what == what] for what in data.KINDS}
+    if not all(by_kind.values()):
+        return ""
+    means = {what: eda.labels(what) / sum(one.rows for one in found) for what, found in by_kind.items()}
+    shares = [
+        f"{100 * eda.label_share(what):.1f} % in {sum(one.rows for one in found):,} {what} ({means[what]:.1f} a row)"
+        for what, found in by_kind.items()
+    ]
+    consult, question = means["consults"], means["exam questions"]
+    return (
+        f" SFT learns from label tokens alone, an answer's and those that end its turn: {' and '.join(shares)}. All "
+        f"weigh the same, so a consult weighs as much as {number(round(consult / question, 1))} exam questions: long "
+        f"answers outweigh letters."
     )
 
 

@@ -178,6 +178,24 @@ def test_letters_that_are_equally_frequent_are_all_named() -> None:
     assert eda.most_frequent({"A": 1, "B": 2, "C": 2}) == ("B, C", 0.4)
 
 
+def test_label_tokens_are_those_of_the_answers_and_their_ends_by_source() -> None:
+    rows = [
+        consult("왜 이렇게 아플까요?", "34세 여성", "쉬세요."),
+        exam("b", "가"),
+        exam("a", "가" * 90),
+        exam("b", "가"),
+    ]
+    rows.append(consult("왜 또 그럴까요?", "", "쉬세요."))  # the same answer counts again
+    end = len(chat.END_OF_TURN) + 1
+    found = eda.label_tokens(rows, lambda texts: [len(text) for text in texts])
+    assert [(one.source, one.what, one.rows, one.tokens) for one in found] == [
+        ("b", "exam questions", 2, 2 * (1 + end)),
+        ("a", "exam questions", 1, 1 + end),
+        ("consult", "consults", 2, 2 * (4 + end)),
+    ]
+    assert record(rows, label_tokens=tuple(found)).label_share("consults") == (8 + 2 * end) / (11 + 5 * end)
+
+
 def test_the_longest_and_the_shortest_rows_are_named_by_kind() -> None:
     rows = [exam("a", "가" * number, id=f"a/{number}") for number in (5, 1, 9, 7)]
     questions, consults = eda.extremes([*rows, consult("왜?", "", "네.", id="c-1")], each=2)
