@@ -170,7 +170,7 @@ def answer_consults(config: Evaluate, file: Path, model: Any, tokenizer: Any, co
         ]
         append_jsonl(file, new)
         found |= {answer.consult_id: answer for answer in new}
-        log.info("evaluate: %d of %d held-out consults answered", len(found), len(consults))
+    log.info("evaluate: %d of %d held-out consults answered", len(found), len(consults))
     write_jsonl(file, [found[consult.id] for consult in consults])
 
 

@@ -12,7 +12,7 @@ SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
-def write_tiny_gemma(folder: Path, texts: Iterable[str], seed: int = 0) -> Path:
+def write_tiny_gemma(folder: Path, texts: Iterable[str], seed: int = 0, head_dim: int = 16) -> Path:
     """Save model and tokenizer (a BPE over `texts` with byte fallback, as Gemma's is) to `folder`."""
     tokenizer = tiny_tokenizer(texts)
     config = Gemma2Config(
@@ -22,8 +22,8 @@ def write_tiny_gemma(folder: Path, texts: Iterable[str], seed: int = 0) -> Path:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=16,
-        query_pre_attn_scalar=16,
+        head_dim=head_dim,
+        query_pre_attn_scalar=head_dim,
         sliding_window=128,
         max_position_embeddings=2048,
         pad_token_id=0,

@@ -22,6 +22,7 @@ from peft import set_peft_model_state_dict
 from peft.tuners import tuners_utils
 from safetensors.torch import load_file
 from torch.distributed.fsdp import FullyShardedDataParallel as Sharded
+from transformers import TrainingArguments
 
 from stages.core import artifacts, models
 from stages.core.errors import KormedError
@@ -133,6 +134,12 @@ def free_port() -> int:
         return port
 
 
+def on_one_gpu(arguments: TrainingArguments) -> TrainingArguments:
+    """A process has one GPU, also where it sees more: Trainer would copy the model to all of them (DataParallel)."""
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
 def shards(config: Training) -> bool:
     """Whether the base is divided among the processes."""
     return config.parallel == "fsdp" and artifacts.processes() > 1
@@ -154,7 +161,7 @@ def trainer_arguments(config: Training) -> dict[str, Any]:
         "fsdp": True,
         "fsdp_config": {
             "version": 1,
-            "reshard_after_forward": "FULL_SHARD",
+            "reshard_after_forward": "full_shard",
             "use_orig_params": False,
             "backward_prefetch": "BACKWARD_PRE",
             "limit_all_gathers": True,
@@ -187,6 +194,8 @@ def prepare_sharding(trainer: Any) -> None:
     that a checkpoint would hold no weight at all.
     """
     plugin = trainer.accelerator.state.fsdp_plugin
+    if plugin.mixed_precision_policy is not None:  # accelerate has set it already, from bf16
+        plugin.mixed_precision_policy.buffer_dtype = torch.float32
     plugin.set_mixed_precision = partial(plugin.set_mixed_precision, buffer_autocast=True)
     if not hasattr(tuners_utils._get_tuner_state_dict_key_prefixes, "sees_through"):
         tuners_utils._get_tuner_state_dict_key_prefixes = through_wrappers(

@@ -187,9 +187,11 @@ def _tensors(model: Model) -> dict[str, Path]:
     return tensors
 
 
-def save_adapter(trained: PeftModel, folder: Path, model: Model) -> None:
+def save_adapter(
+    trained: PeftModel, folder: Path, model: Model, weights: dict[str, torch.Tensor] | None = None
+) -> None:
     """The trained adapter alone (DPO's frozen copy of SFT stays behind), and which base it stands on."""
-    trained.save_pretrained(str(folder), selected_adapters=["default"])
+    trained.save_pretrained(str(folder), selected_adapters=["default"], state_dict=weights)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     write_json(folder / BASE_MARK, {"base": model.base, "revision": model.revision, "fingerprint": fingerprint(model)})
 

@@ -33,7 +33,6 @@ def remove_padding(model: PreTrainedModel, multiple: int) -> None:
 
 def without_padding(forward: Callable[..., Any], config: Any, multiple: int) -> Callable[..., Any]:
     window: int = config.sliding_window
-    block, kernel = tuned(config.head_dim)
 
     @wraps(forward)
     def flat_forward(
@@ -54,10 +53,9 @@ def without_padding(forward: Callable[..., Any], config: Any, multiple: int) -> 
         ids, positions = fill_up(ids, multiple), fill_up(positions, multiple)
         documents = (positions == 0).cumsum(0)
         if config._attn_implementation == FLEX:
-            options |= kernel
             masks: dict[str, Any] = {
-                "full_attention": block_mask(documents, None, block),
-                "sliding_attention": block_mask(documents, window, block),
+                "full_attention": block_mask(documents, None),
+                "sliding_attention": block_mask(documents, window),
             }
         else:
             masks = {"full_attention": dense_mask(documents, None), "sliding_attention": dense_mask(documents, window)}
@@ -74,18 +72,6 @@ def without_padding(forward: Callable[..., Any], config: Any, multiple: int) -> 
         return output
 
     return flat_forward
-
-
-def tuned(head_dim: int) -> tuple[int, dict[str, Any]]:
-    """The block of flex attention's masks in tokens, and what its kernels are told.
-
-    Exam questions are about 150 tokens long, so half of a block of 128 is computed for nothing. On an H200, 8,192
-    tokens in heads of 256, forward and backward took 1.03 ms with these, 1.26 with blocks of 64 alone. Other GPUs'
-    kernels may need blocks of 128.
-    """
-    if head_dim > 128 and torch.cuda.is_available() and torch.cuda.get_device_capability() == (9, 0):
-        return 64, {"kernel_options": {"bwd_num_warps": 8}}
-    return BLOCK, {}
 
 
 # What TRL's collator adds for FlashAttention; its own position ids are all that is needed here.
@@ -115,26 +101,26 @@ def dense_mask(documents: torch.Tensor, window: int | None) -> torch.Tensor:
     return mask.masked_fill(~seen, torch.finfo(mask.dtype).min)[None, None]
 
 
-def block_mask(documents: torch.Tensor, window: int | None, block: int) -> BlockMask:
-    """The same for flex attention, in blocks of `block` tokens each way: none, part or all of one may be seen.
+def block_mask(documents: torch.Tensor, window: int | None) -> BlockMask:
+    """The same for flex attention, in blocks of 128 x 128 tokens: none, part or all of one may be seen.
 
     `documents` (T) never falls from one token to the next, so a block's first and last row say all of it.
     """
-    blocks = documents.view(-1, block)
+    blocks = documents.view(-1, BLOCK)
     first, last = blocks[:, 0], blocks[:, -1]
     at = torch.arange(len(blocks), device=documents.device)
     q, kv = at[:, None], at[None, :]
     touched = (kv <= q) & (last[None, :] >= first[:, None])
     whole = (kv < q) & (first[None, :] == last[:, None])
     if window is not None:
-        touched &= q * block - (kv * block + block - 1) < window
-        whole &= q * block + block - 1 - kv * block < window
+        touched &= q * BLOCK - (kv * BLOCK + BLOCK - 1) < window
+        whole &= q * BLOCK + BLOCK - 1 - kv * BLOCK < window
 
     def mask_mod(batch: torch.Tensor, head: torch.Tensor, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
         return allowed(documents, window, q, kv)
 
     return BlockMask.from_kv_blocks(
-        *listed(touched & ~whole), *listed(touched & whole), BLOCK_SIZE=block, mask_mod=mask_mod
+        *listed(touched & ~whole), *listed(touched & whole), BLOCK_SIZE=BLOCK, mask_mod=mask_mod
     )
 
 

@@ -234,7 +234,8 @@ class Training(Section):
     gradient_accumulation: int = Field(1, gt=0)
     gradient_checkpointing: bool = True
     # True: rows stand in one sequence, nothing is computed for padding, and attention is kept apart by row (flex
-    # attention on a GPU, a dense mask on a CPU); None: True on a GPU
+    # attention on a GPU, a dense mask on a CPU); None: where rows are packed, or layers compiled on a GPU. Elsewhere
+    # flex attention meets new lengths in every step and is compiled anew for them
     padding_free: bool | None = None
     compile: bool = False  # True: decoder layers are compiled on a GPU (minutes at the start, then about twice as fast)
     parallel: Literal["ddp", "fsdp"] = "ddp"  # over several GPUs; fsdp shards a base that does not fit on one

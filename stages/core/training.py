@@ -22,7 +22,7 @@ from transformers import (
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from trl.trainer import utils as trl_utils
 
-from stages.core import artifacts, estimate, fast_lora, models, padding_free, watching
+from stages.core import artifacts, estimate, fast_lora, launching, models, padding_free, watching
 from stages.core.errors import KormedError
 from stages.core.recipe import Sft, Training
 from stages.core.records import Dropped, Message
@@ -70,6 +70,7 @@ def arguments(config: Training, out: Path) -> dict[str, Any]:
         "save_total_limit": 2,
         "report_to": list(config.report_to) or "none",
         "disable_tqdm": True,
+        **launching.trainer_arguments(config),
     }
 
 
@@ -105,7 +106,7 @@ def is_padding_free(config: Training) -> bool:
     """What `padding_free: null` comes to on this machine. Packed rows always are: else they would see each other."""
     if isinstance(config, Sft) and config.pack_tokens is not None:
         return True
-    return torch.cuda.is_available() if config.padding_free is None else config.padding_free
+    return torch.cuda.is_available() and config.compile if config.padding_free is None else config.padding_free
 
 
 def speed_up(trainer: Trainer, config: Training, length: int | None = None) -> None:
@@ -251,6 +252,8 @@ def train(trainer: Trainer, stage: str, out: Path) -> dict[str, float]:
     checkpoint = last_checkpoint(out)
     if checkpoint is not None:
         log.info("%s: going on from %s", stage, checkpoint.name)
+        if trainer.is_fsdp_enabled:
+            launching.restore(trainer, checkpoint)
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json")) if checkpoint else None
     try:
         if state is not None and state.global_step >= state.max_steps:  # transformers would train one step more

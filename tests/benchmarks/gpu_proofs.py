@@ -1,10 +1,14 @@
-"""The proofs of tests/core/test_padding_free.py and test_fast_lora.py once more where they matter: on the GPU.
+"""The proofs of tests/core once more where they matter: on the GPU.
 
     python -m tests.benchmarks.gpu_proofs
 
-A tiny Gemma 2 in float32: rows side by side in flex attention against padded rows in eager attention, PEFT's LoRA
-against ours, layers compiled and not. Prints the largest difference of loss and gradients, relative to the largest
-gradient of each weight.
+Training, on a tiny Gemma 2 with heads of 16 and of 256 (Gemma's own; flex attention has other blocks and kernels for
+them): rows side by side in flex attention against padded rows in eager attention, PEFT's LoRA against ours, layers
+compiled and not. Prints the loss and how far the gradients are from those of float32, as a share of their length; what
+bf16 in eager attention has itself stands beside it.
+
+Generation, float32: slots with merged weights and CUDA graphs against transformers' generate, greedy, row by row; and
+whether samples of one prompt differ.
 """
 
 import tempfile
@@ -15,16 +19,16 @@ import torch
 from peft import LoraConfig, get_peft_model
 from trl.trainer.utils import add_fused_lm_head
 
-from stages.core import fast_lora, models, padding_free, training
-from stages.core.recipe import Lora, Model
+from stages.core import fast_lora, models, padding_free, slots, training
+from stages.core.recipe import Lora, Model, Sampling
 from tests.tiny_gemma import write_tiny_gemma
 
 DEMO = Path(__file__).parents[2] / "recipes" / "demo"
 LENGTHS = (300, 40, 5, 211, 130)  # the tiny model's sliding window is 128
 
 
-def make(base: Path, quantization: Any, *, lora: bool, flat: bool, compiled: bool) -> Any:
-    model = models.load_base(Model(base=str(base), quantization=quantization, dtype="float32"))
+def make(base: Path, dtype: str, quantization: Any, *, lora: bool, flat: bool, compiled: bool) -> Any:
+    model = models.load_base(Model.model_validate({"base": str(base), "quantization": quantization, "dtype": dtype}))
     add_fused_lm_head(model)
     torch.manual_seed(1)
     made = get_peft_model(model, LoraConfig(r=8, target_modules=list(Lora().targets)))
@@ -41,33 +45,72 @@ def make(base: Path, quantization: Any, *, lora: bool, flat: bool, compiled: boo
     return made.train()
 
 
-def step(model: Any, rows: dict[str, torch.Tensor]) -> tuple[float, dict[str, torch.Tensor]]:
-    output = model(**rows, fused_lm_head=True)
-    loss = -output.log_probs.sum() / (rows["labels"][:, 1:] != -100).sum()
+def step(model: Any, rows: dict[str, torch.Tensor], autocast: bool) -> tuple[float, torch.Tensor]:
+    with torch.autocast("cuda", torch.bfloat16, enabled=autocast):
+        output = model(**rows, fused_lm_head=True)
+        loss = -output.log_probs.sum() / (rows["labels"][:, 1:] != -100).sum()
     loss.backward()
-    return float(loss), {name: weight.grad for name, weight in model.named_parameters() if weight.grad is not None}
+    gradients = [w.grad.flatten() for _, w in sorted(model.named_parameters()) if w.grad is not None]
+    return loss.item(), torch.cat(gradients).float()
 
 
-def main() -> None:
-    torch.backends.cuda.matmul.allow_tf32 = False
+def prove_training(base: Path, head_dim: int) -> None:
     torch.manual_seed(0)
     width = max(LENGTHS)
     ids = torch.randint(300, 1000, (len(LENGTHS), width), device="cuda")
     mask = (torch.arange(width)[None] < torch.tensor(LENGTHS)[:, None]).long().cuda()
     rows = {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(mask == 0, -100)}
-    with tempfile.TemporaryDirectory() as folder:
-        texts = [path.read_text(encoding="utf-8") for path in sorted(DEMO.rglob("*.jsonl"))]
-        base = write_tiny_gemma(Path(folder) / "tiny", texts)
-        for quantization in ("none", "nf4"):
-            expected, grads = step(make(base, quantization, lora=False, flat=False, compiled=False), rows)
-            for lora, flat, compiled in ((1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 1, 1)):
-                model = make(base, quantization, lora=bool(lora), flat=bool(flat), compiled=bool(compiled))
-                loss, found = step(model, rows)
-                worst = max(float((found[n] - g).abs().max() / g.abs().max()) for n, g in grads.items())
+    for quantization in ("none", "nf4"):
+        exact = make(base, "float32", quantization, lora=False, flat=False, compiled=False)
+        expected, gradients = step(exact, rows, False)
+        for dtype in ("float32", "bfloat16"):
+            for lora, flat, compiled in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 1, 1)):
+                torch._dynamo.reset()
+                model = make(base, dtype, quantization, lora=bool(lora), flat=bool(flat), compiled=bool(compiled))
+                loss, found = step(model, rows, dtype == "bfloat16")
+                away = float((found - gradients).norm() / gradients.norm())
                 print(
-                    f"{quantization:<5} fast LoRA {lora}, padding-free flex {flat}, compiled {compiled}: "
-                    f"loss {loss:.7f} against {expected:.7f}, gradients differ by {worst:.1e} at most"
+                    f"heads of {head_dim:<4}{quantization:<5}{dtype:<9} fast LoRA {lora}, flex {flat}, compiled "
+                    f"{compiled}: loss {loss:.6f} against {expected:.6f}, gradients {away:.1e} away",
+                    flush=True,
                 )
+
+
+def prove_generation(base: Path) -> None:
+    settings = Model(base=str(base), quantization="none", dtype="float32")
+    loaded = models.Loaded(settings)
+    model: Any = loaded.base
+    end = list(model.generation_config.eos_token_id)
+    rng = torch.Generator().manual_seed(0)
+    prompts = [torch.randint(300, 1000, (n,), generator=rng).tolist() for n in (5, 40, 130, 200, 300, 17)]
+    alone = []
+    for prompt in prompts:
+        ids = torch.tensor([prompt], device=model.device)
+        with torch.inference_mode():
+            found = model.generate(input_ids=ids, max_new_tokens=40, do_sample=False, eos_token_id=end, pad_token_id=0)
+        alone.append(found[0, len(prompt) :].tolist())
+    greedy = answers(model, [slots.Row(at, tuple(p), 40) for at, p in enumerate(prompts)], end, None)
+    same = sum(greedy[at] == found for at, found in enumerate(alone))
+    print(f"greedy, {len(prompts)} prompts: {same} answers equal transformers' generate")
+    rows = [slots.Row(at, tuple(prompts[at // 4]), 40) for at in range(4 * len(prompts))]
+    sampled = answers(model, rows, end, Sampling(temperature=0.9, top_p=0.95))
+    distinct = [len({tuple(sampled[4 * at + n]) for n in range(4)}) for at in range(len(prompts))]
+    print(f"sampled, 4 a prompt: {distinct} different ones")
+
+
+def answers(model: Any, rows: list[slots.Row], end: list[int], sampling: Sampling | None) -> dict[int, list[int]]:
+    found = slots.decode(model, rows, slots=4, end=end, sampling=sampling, seed=1)
+    return {row.index: tokens for ended in found for row, tokens in ended}
+
+
+def main() -> None:
+    torch.backends.cuda.matmul.allow_tf32 = False
+    texts = [path.read_text(encoding="utf-8") for path in sorted(DEMO.rglob("*.jsonl"))]
+    with tempfile.TemporaryDirectory() as folder:
+        tiny = write_tiny_gemma(Path(folder) / "16", texts)
+        prove_generation(tiny)
+        prove_training(write_tiny_gemma(Path(folder) / "256", texts, head_dim=256), 256)
+        prove_training(tiny, 16)
 
 
 if __name__ == "__main__":

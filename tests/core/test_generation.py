@@ -10,7 +10,6 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import GenerationConfig
 
-from stages import candidates
 from stages.core.chat import consult_prompt
 from stages.core.generation import Generated, batches, finish, generate, prompt_ids
 from stages.core.models import Loaded
@@ -88,16 +87,26 @@ def transformers_answers(tiny: Loaded, prompts: list[tuple[Message, ...]]) -> di
 MIXED = [consult_prompt("두통이 있어요. 어제부터 열도 납니다." * n, f"{n}0대 여성") for n in (1, 14, 3, 9, 20, 6, 1)]
 
 
-def test_greedy_answers_are_what_transformers_gives_one_by_one(tiny: Loaded) -> None:
-    lengths = [len(prompt_ids(tiny.tokenizer, prompt)) for prompt in MIXED]
+def lively(base: Path) -> Loaded:
+    """The tiny model with layers ten times as strong: as it is, it hardly looks at its prompt and repeats one token."""
+    loaded = Loaded(Model(base=str(base), quantization="none", dtype="float32"))
+    with torch.no_grad():
+        for weight in loaded.base.get_decoder().layers.parameters():
+            weight.mul_(10)
+    return loaded
+
+
+def test_greedy_answers_are_what_transformers_gives_one_by_one(tiny_base: Path) -> None:
+    model = lively(tiny_base)
+    lengths = [len(prompt_ids(model.tokenizer, prompt)) for prompt in MIXED]
     assert min(lengths) < 116 < 128 < max(lengths)
-    expected = transformers_answers(tiny, MIXED)
+    expected = transformers_answers(model, MIXED)
     assert len(set(expected.values())) > 3
-    assert [answers(tiny, MIXED, batch_size) for batch_size in (1, 3, 16)] == [expected] * 3
+    assert [answers(model, MIXED, batch_size) for batch_size in (1, 3, 16)] == [expected] * 3
 
 
 def test_greedy_answers_of_an_adapter_are_what_transformers_gives(tiny_base: Path) -> None:
-    adapted = Loaded(Model(base=str(tiny_base), quantization="none", dtype="float32"))
+    adapted = lively(tiny_base)
     plain = answers(adapted, MIXED, 3)
     torch.manual_seed(5)
     lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj", "o_proj", "down_proj"], init_lora_weights=False)
@@ -107,50 +116,69 @@ def test_greedy_answers_of_an_adapter_are_what_transformers_gives(tiny_base: Pat
     assert answers(adapted, MIXED, 3) == expected
 
 
-def test_sampled_answers_depend_neither_on_the_batch_nor_on_the_rows_beside_them(tiny: Loaded) -> None:
+@pytest.fixture(scope="module")
+def exact(tiny_base: Path) -> Loaded:
+    """In float64. A random model's nucleus is a thousand tokens of nearly equal chance, so that in float32 about one
+    sampled row in a hundred turns elsewhere when rounding puts two of them in another order."""
+    loaded = Loaded(Model(base=str(tiny_base), quantization="none", dtype="float32"))
+    loaded.base.double()
+    return loaded
+
+
+def test_sampled_answers_depend_neither_on_the_batch_nor_on_the_rows_beside_them(exact: Loaded) -> None:
     hot = Sampling(temperature=1.5, top_p=0.9)
-    alone = answers(tiny, MIXED, 1, hot)
+    alone = answers(exact, MIXED, 1, hot)
     assert alone[0] != alone[6]  # the same prompt, sampled twice
-    assert [answers(tiny, MIXED, batch_size, hot) for batch_size in (3, 16)] == [alone] * 2
+    assert [answers(exact, MIXED, batch_size, hot) for batch_size in (3, 16)] == [alone] * 2
 
 
 @pytest.mark.parametrize("stopped_after", [1, 2, 4])
-def test_a_run_that_goes_on_samples_what_an_uninterrupted_one_would(tiny: Loaded, stopped_after: int) -> None:
+def test_a_run_that_goes_on_samples_what_an_uninterrupted_one_would(exact: Loaded, stopped_after: int) -> None:
     hot = Sampling(temperature=1.5, top_p=1.0)
-    whole = answers(tiny, MIXED, 2, hot)
+    whole = answers(exact, MIXED, 2, hot)
     kept = dict(list(whole.items())[:stopped_after])
-    rest = answers(tiny, MIXED, 2, hot, done=frozenset(kept))
+    rest = answers(exact, MIXED, 2, hot, done=frozenset(kept))
     assert not rest.keys() & kept.keys()
     assert kept | rest == whole
 
 
-def test_candidates_killed_in_the_midst_go_on_to_the_same_answers(tiny_run: Run, tmp_path: Path) -> None:
-    inputs = {"prepare": tiny_run.path("prepare"), "sft": tiny_run.path("sft")}
-    config = tiny_run.recipe.candidates.model_copy(update={"batch_size": 2})
-    (tmp_path / "config.json").write_text(config.model_dump_json(), encoding="utf-8")
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(inputs["prepare"]), str(inputs["sft"])]
-    answered = tmp_path / "answers.jsonl"
-    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    while running.poll() is None and not (answered.exists() and answered.read_bytes().count(b"\n") >= 3):
-        time.sleep(0.01)
-    running.send_signal(signal.SIGKILL)
-    assert running.wait() == -signal.SIGKILL
-    assert answered.exists()
-    candidates.run(config, tmp_path, **inputs)
-    whole = read_jsonl(tiny_run.path("candidates") / "candidates.jsonl", Candidate)
-    assert read_jsonl(tmp_path / "candidates.jsonl", Candidate) == whole
-
-
-KILLED = """
+IN_FLOAT64 = """
 import sys
 from pathlib import Path
 from stages import candidates
+from stages.core import models
 from stages.core.recipe import Candidates
 
 out, prepare, sft = map(Path, sys.argv[1:])
-config = Candidates.model_validate_json((out / "config.json").read_text(encoding="utf-8"))
+config = Candidates.model_validate_json((out.parent / "config.json").read_text(encoding="utf-8"))
+model = models.loaded(config.model)
+with model.checkpoint(sft):
+    model.base.double()
 candidates.run(config, out, prepare=prepare, sft=sft)
 """
+
+
+def test_candidates_killed_in_the_midst_go_on_to_the_same_answers(tiny_run: Run, tmp_path: Path) -> None:
+    config = tiny_run.recipe.candidates.model_copy(update={"batch_size": 2})
+    (tmp_path / "config.json").write_text(config.model_dump_json(), encoding="utf-8")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    inputs = [str(tiny_run.path("prepare")), str(tiny_run.path("sft"))]
+
+    def start(out: Path) -> subprocess.Popen[bytes]:
+        out.mkdir(exist_ok=True)
+        return subprocess.Popen([sys.executable, "-c", IN_FLOAT64, str(out), *inputs])
+
+    uninterrupted, running = start(whole), start(killed)
+    answered = killed / "answers.jsonl"
+    while running.poll() is None and not (answered.exists() and answered.read_bytes().count(b"\n") >= 3):
+        time.sleep(0.01)
+    running.kill()
+    assert (running.wait(), uninterrupted.wait()) == (-signal.SIGKILL, 0)
+    kept = answered.read_bytes().count(b"\n")
+    assert start(killed).wait() == 0
+    answers = read_jsonl(whole / "candidates.jsonl", Candidate)
+    assert 3 <= kept < len(answers)
+    assert read_jsonl(killed / "candidates.jsonl", Candidate) == answers
 
 
 def test_generation_stops_at_end_of_turn_as_well_as_at_eos(tiny: Loaded) -> None:
