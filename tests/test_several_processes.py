@@ -11,8 +11,6 @@ from pathlib import Path
 
 import click
 import pytest
-from accelerate.commands.config.config_args import load_config_from_file  # type: ignore[import-untyped]
-from accelerate.commands.launch import launch_command_parser  # type: ignore[import-untyped]
 from click.testing import CliRunner
 from safetensors.torch import load_file
 
@@ -22,7 +20,6 @@ from stages.core.pipeline import Run
 from stages.core.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
-CLUSTER = ROOT / "recipes" / "cluster"
 SETTINGS = ("--set", "sft.gradient_accumulation=4", "--set", "sft.lora.dropout=0.0")  # each process drops out others
 SPAWN = (
     "import os, sys\nfrom stages.core.launching import spawn\n"
@@ -181,96 +178,6 @@ def test_an_input_that_is_missing_is_not_made_by_each_of_several_processes(
     result = CliRunner().invoke(cli.main, ["sft", str(tiny_recipe_file)])
     assert result.exit_code == 2
     assert "2 processes would all make it; run `kormed prepare RECIPE` alone first" in result.stderr
-
-
-# What is shipped for a cluster
-
-
-@pytest.mark.parametrize("name", ["one_machine.yml", "several_machines.yml"])
-def test_a_shipped_configuration_is_one_that_accelerate_reads(name: str) -> None:
-    config = load_config_from_file(str(CLUSTER / name))
-    assert config.distributed_type == "MULTI_GPU"
-    assert config.num_processes > 1
-    assert not config.use_cpu
-
-
-@pytest.mark.parametrize("name", ["one_machine.yml", "several_machines.yml"])
-def test_the_command_at_the_head_of_a_configuration_is_real(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    lines = (CLUSTER / name).read_text(encoding="utf-8").splitlines()
-    (line,) = [line.removeprefix("#") for line in lines if line.startswith("#   accelerate ")]
-    assert_launches(shlex.split(line)[1:], f"recipes/cluster/{name}")
-
-
-def assert_launches(words: list[str], config: str) -> list[str]:
-    """Let accelerate and Click read `launch …` as it stands. Returns the arguments of the stage."""
-    assert words.pop(0) == "launch"
-    launched = launch_command_parser().parse_args(words)
-    assert launched.config_file == config
-    assert launched.module
-    assert launched.training_script == "stages"
-    name, *arguments = launched.training_script_args
-    values = cli.main.commands[name].make_context(name, list(arguments)).params
-    load_recipe(values["recipe"], values["overrides"])
-    return list(launched.training_script_args)
-
-
-STUBS = {
-    "srun": 'shift\nfor SLURM_NODEID in 0 1; do export SLURM_NODEID; "$@"; done',  # behind its one option
-    "scontrol": "printf 'node7\\nnode8\\n'",
-    "kormed": 'printf "%s\\n" "kormed $*" >> "$LOG"',
-    "accelerate": 'printf "%s\\n" "accelerate $*" >> "$LOG"',
-}
-
-
-def submit(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the Slurm script as on the first of two machines with four GPUs each, its programs replaced by ones that
-    write down how they were called.
-    """
-    programs = folder / ".venv" / "bin"
-    programs.mkdir(parents=True)
-    for name, body in STUBS.items():
-        (programs / name).write_text(f"#!/bin/bash\n{body}\n", encoding="utf-8")
-        (programs / name).chmod(0o755)
-    slurm = {
-        "SLURM_JOB_ID": "123456",
-        "SLURM_JOB_NODELIST": "node[7-8]",
-        "SLURM_NNODES": "2",
-        "SLURM_GPUS_ON_NODE": "4",
-    }
-    return subprocess.run(
-        ["bash", str(CLUSTER / "train.slurm"), *arguments],
-        cwd=folder,
-        env={"PATH": f"{programs}:{os.environ['PATH']}", "LOG": str(folder / "log"), **slurm},
-        capture_output=True,
-        text=True,
-    )
-
-
-@pytest.mark.parametrize(("stage", "first"), [("sft", "prepare"), ("dpo", "preferences")])
-def test_the_slurm_script_makes_the_input_alone_and_starts_the_same_command_on_each_machine(
-    stage: str, first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arguments = ("recipes/gemma-2-9b-it.yaml", "--set", "seed=7")
-    done = submit(tmp_path, stage, *arguments)
-    assert done.returncode == 0, done.stderr
-    monkeypatch.chdir(ROOT)
-    alone, *launches = (tmp_path / "log").read_text().splitlines()
-    assert alone == f"kormed {first} {' '.join(arguments)}"
-    assert len(launches) == 2
-    for number, line in enumerate(launches):
-        words = shlex.split(line)[1:]
-        launched = launch_command_parser().parse_args(words[1:])
-        assert (launched.machine_rank, launched.num_machines, launched.num_processes) == (number, 2, 8)
-        assert (launched.main_process_ip, launched.main_process_port) == ("node7", 23456)
-        assert assert_launches(words, "recipes/cluster/several_machines.yml") == [stage, *arguments]
-
-
-def test_the_slurm_script_trains_and_nothing_else(tmp_path: Path) -> None:
-    done = submit(tmp_path, "report", "recipes/gemma-2-2b-it.yaml")
-    assert done.returncode == 2
-    assert done.stderr == "report: only sft and dpo train\n"
-    assert not (tmp_path / "log").exists()
 
 
 def test_the_makefile_passes_the_number_of_gpus_on() -> None:

@@ -104,7 +104,7 @@ def training(
     pack = config.pack_tokens if isinstance(config, Sft) else None
     whole = sum(map(sum, lengths))
     batches = math.ceil((len(lengths) if pack is None else math.ceil(whole / pack)) / (config.batch_size * devices))
-    an_epoch = math.ceil(batches / config.gradient_accumulation)
+    an_epoch = math.ceil(batches / config.batches_each(devices))
     steps = config.max_steps or math.ceil(an_epoch * config.epochs)
     tokens = round(whole * steps / an_epoch)
     step = largest_step(lengths, config.batch_size, is_padding_free) if pack is None else pack * config.batch_size

@@ -244,6 +244,11 @@ class Training(Section):
     save_steps: int = Field(50, gt=0)  # a killed run goes on from the last multiple
     report_to: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ()
 
+    def batches_each(self, processes: int) -> int:
+        """Batches that each of several processes adds up in a step: its share, where they divide; else all of them."""
+        share, rest = divmod(self.gradient_accumulation, processes)
+        return self.gradient_accumulation if rest else share
+
 
 class Sft(Training):
     """Instruction rows to the SFT adapter."""

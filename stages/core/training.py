@@ -75,21 +75,18 @@ def arguments(config: Training, out: Path) -> dict[str, Any]:
 
 
 def accumulation(config: Training, processes: int) -> int:
-    """Batches that each process adds up in a step: its share of the recipe's, so that a step has the same rows.
-
-    Where they do not divide, each process adds up as many as the recipe says, and a step has that many times the rows.
-    """
-    if config.gradient_accumulation % processes == 0:
-        return config.gradient_accumulation // processes
-    log.warning(
-        "%d processes do not divide gradient_accumulation %d, so a step has %d times the rows of one on a single GPU "
-        "(a larger learning_rate may fit; with gradient_accumulation=%d it would be the same step)",
-        processes,
-        config.gradient_accumulation,
-        processes,
-        config.gradient_accumulation * processes,
-    )
-    return config.gradient_accumulation
+    """Batches that this process adds up in a step; says so where a step is then another than on one GPU."""
+    each = config.batches_each(processes)
+    if each * processes != config.gradient_accumulation:
+        log.warning(
+            "%d processes do not divide gradient_accumulation %d, so a step has %d times the rows of one on a single "
+            "GPU (a larger learning_rate may fit; with gradient_accumulation=%d it would be the same step)",
+            processes,
+            config.gradient_accumulation,
+            processes,
+            config.gradient_accumulation * processes,
+        )
+    return each
 
 
 def score_answers_only() -> None:
@@ -121,7 +118,7 @@ def speed_up(trainer: Trainer, config: Training, length: int | None = None) -> N
         if on_gpu:
             base.set_attn_implementation(padding_free.FLEX)
         padding_free.remove_padding(base, length or (FILLED_TO if config.compile else padding_free.BLOCK))
-    if config.parallel == "ddp":  # fsdp moves the weights that a fast layer has taken hold of
+    if not launching.shards(config):  # FSDP moves the weights that a fast layer has taken hold of
         fast_lora.speed_up_lora(model)
     if config.compile and on_gpu:
         compile_layers(model)

@@ -305,22 +305,11 @@ def test_only_rank_0_keeps_the_books(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ran.append(out)
         return {"loss": 1.5}
 
-    (tmp_path / ".sft.partial").mkdir()  # rank 0 made it
+    (tmp_path / ".sft.partial").mkdir()
+    (tmp_path / ".sft.partial" / artifacts.LAUNCH).write_text(artifacts.launch_id())  # as rank 0 did
     make(tmp_path / "sft", request(), compute)
     assert ran == [tmp_path / ".sft.partial"]
-    assert [path.name for path in tmp_path.rglob("*")] == [".sft.partial"]
-
-
-def test_a_process_that_comes_before_rank_0_finds_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "1")
-    seen = []
-
-    def compute(out: Path) -> dict[str, float]:
-        seen.append(out.is_dir())
-        return {}
-
-    make(tmp_path / "sft", request(), compute)
-    assert seen == [True]
+    assert [path.name for path in sorted(tmp_path.rglob("*"))] == [".sft.partial", artifacts.LAUNCH]
 
 
 def test_rank_0_writes_the_manifest_as_a_single_process_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def test_steps_and_tokens_are_those_of_all_epochs() -> None:
     needed = of(sft(batch_size=4, gradient_accumulation=2, epochs=3), rows)
     assert (needed.steps, needed.tokens) == (24, 19200)
     two = of(sft(batch_size=4, gradient_accumulation=2, epochs=3), rows, devices=2)
-    assert (two.steps, two.tokens) == (12, 19200)
+    assert (two.steps, two.tokens) == (24, 19200)  # each GPU one batch of the step's two
     assert of(sft(batch_size=4, gradient_accumulation=2, max_steps=4), rows).tokens == 3200
 
 
@@ -99,3 +99,8 @@ def test_a_time_is_said_only_of_gpus_that_were_measured() -> None:
     needed = of(sft(**PACKED), [[300]] * 1000)
     assert "minutes" in (estimate.duration(needed, "NVIDIA H200") or "")
     assert estimate.duration(needed, "NVIDIA GeForce RTX 3060") is None
+
+
+def test_gpus_that_do_not_divide_the_batches_of_a_step_take_fewer_and_larger_steps() -> None:
+    three = of(sft(batch_size=4, gradient_accumulation=4, epochs=1), [[100]] * 64, devices=3)
+    assert (three.steps, three.tokens) == (2, 6400)

@@ -499,6 +499,9 @@ def test_under_several_processes_only_rank_0_moves_and_writes(
     kitchen.run().bring("sft")
     before = snapshot(kitchen.models / "sft")
     monkeypatch.setenv("RANK", "1")
+    partial = artifacts.partial_place(kitchen.models / "sft")
+    partial.mkdir()
+    (partial / artifacts.LAUNCH).write_text(artifacts.launch_id())  # as rank 0 did
     kitchen.run("sft.epochs=1").bring("sft", force=True)
     assert not (kitchen.models / PREVIOUS).exists()
     assert snapshot(kitchen.models / "sft") == before
