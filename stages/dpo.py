@@ -18,7 +18,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from trl import DPOConfig
 
-from stages.core import artifacts, launching, models, training
+from stages.core import artifacts, models, sharding, training
 from stages.core import preference_training as preference
 from stages.core.artifacts import write_json
 from stages.core.errors import KormedError
@@ -135,7 +135,7 @@ def make_trainer(
         # No peft_config and no ref_model: TRL copies this adapter to a frozen one named "ref". With a peft_config the
         # reference would silently be the base.
         model=models.load_adapter(base, sft),
-        args=launching.on_one_gpu(DPOConfig(**preference.arguments(config, out))),
+        args=sharding.on_one_gpu(DPOConfig(**preference.arguments(config, out))),
         train_dataset=dataset(pairs),
         eval_dataset=dataset(heldout) if heldout else None,
         processing_class=tokenizer,

@@ -12,7 +12,7 @@ from peft import LoraConfig
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from trl import SFTConfig, SFTTrainer
 
-from stages.core import artifacts, chat, launching, models, training
+from stages.core import artifacts, chat, models, sharding, training
 from stages.core.errors import KormedError
 from stages.core.recipe import Sft
 from stages.core.records import Example, read_jsonl, write_jsonl
@@ -39,7 +39,7 @@ def run(config: Sft, out: Path, *, prepare: Path) -> dict[str, float]:
     training.preflight("sft", config, fitting.lengths)
     trainer = make_trainer(config, out, Dataset.from_list([row(example) for example in examples]), tokenizer)
     metrics = training.train(trainer, "sft", out)
-    weights = launching.whole_adapter(trainer.model_wrapped)  # by all processes, before rank 0 saves
+    weights = sharding.whole_adapter(trainer.model_wrapped)  # by all processes, before rank 0 saves
     trainer.accelerator.wait_for_everyone()  # of several processes one alone writes from here on
     if artifacts.keeps_books():
         models.save_adapter(trainer.model, out, config.model, weights)
@@ -55,8 +55,8 @@ def make_trainer(config: Sft, out: Path, rows: Dataset, tokenizer: Tokenizer) ->
         arguments["max_length"] = config.pack_tokens
     training.score_answers_only()
     trainer = SFTTrainer(
-        model=models.load_base(config.model, launching.shards(config)),
-        args=launching.on_one_gpu(
+        model=models.load_base(config.model, sharding.shards(config)),
+        args=sharding.on_one_gpu(
             SFTConfig(**arguments, completion_only_loss=True, packing=packed, packing_strategy="bfd")
         ),
         train_dataset=rows,
@@ -70,8 +70,8 @@ def make_trainer(config: Sft, out: Path, rows: Dataset, tokenizer: Tokenizer) ->
         ),
     )
     training.train_in_float32(trainer)
-    if launching.shards(config):
-        launching.prepare_sharding(trainer)
+    if sharding.shards(config):
+        sharding.prepare_sharding(trainer)
     # Packs are full but for the last ones, so one length is all there is to compile.
     length = config.pack_tokens * config.batch_size if config.pack_tokens else None
     training.speed_up(trainer, config, length)

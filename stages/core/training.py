@@ -22,7 +22,7 @@ from transformers import (
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from trl.trainer import utils as trl_utils
 
-from stages.core import artifacts, estimate, fast_lora, launching, models, padding_free, watching
+from stages.core import artifacts, estimate, fast_lora, models, padding_free, sharding, watching
 from stages.core.errors import KormedError
 from stages.core.recipe import Sft, Training
 from stages.core.records import Dropped, Message
@@ -70,7 +70,7 @@ def arguments(config: Training, out: Path) -> dict[str, Any]:
         "save_total_limit": 2,
         "report_to": list(config.report_to) or "none",
         "disable_tqdm": True,
-        **launching.trainer_arguments(config),
+        **sharding.trainer_arguments(config),
     }
 
 
@@ -118,7 +118,7 @@ def speed_up(trainer: Trainer, config: Training, length: int | None = None) -> N
         if on_gpu:
             base.set_attn_implementation(padding_free.FLEX)
         padding_free.remove_padding(base, length or (FILLED_TO if config.compile else padding_free.BLOCK))
-    if not launching.shards(config):  # FSDP moves the weights that a fast layer has taken hold of
+    if not sharding.shards(config):  # FSDP moves the weights that a fast layer has taken hold of
         fast_lora.speed_up_lora(model)
     if config.compile and on_gpu:
         compile_layers(model)
@@ -250,7 +250,7 @@ def train(trainer: Trainer, stage: str, out: Path) -> dict[str, float]:
     if checkpoint is not None:
         log.info("%s: going on from %s", stage, checkpoint.name)
         if trainer.is_fsdp_enabled:
-            launching.restore(trainer, checkpoint)
+            sharding.restore(trainer, checkpoint)
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json")) if checkpoint else None
     try:
         if state is not None and state.global_step >= state.max_steps:  # transformers would train one step more

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from stages import sft
-from stages.core import artifacts, launching
+from stages.core import artifacts, launching, sharding
 from stages.core.pipeline import device
 from stages.core.recipe import Model, Sft
 from tests.benchmarks.published_shape import write_random_gemma_2_2b
@@ -72,7 +72,7 @@ def measure(variant: Variant, base: Path, steps: int, out: Path, tiny: bool) -> 
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     trainer.train()
-    weights = launching.whole_adapter(trainer.model)
+    weights = sharding.whole_adapter(trainer.model)
     if not artifacts.keeps_books():
         return
     if weights is None:
