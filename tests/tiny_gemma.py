@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerFast
+from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from stages.core.recipe import Lora
 
 SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -34,6 +37,16 @@ def write_tiny_gemma(folder: Path, texts: Iterable[str], seed: int = 0, head_dim
     Gemma2ForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def with_adapter(base: PreTrainedModel, dropout: float = 0.0) -> PeftModel:
+    """The base in training with a LoRA adapter on every linear layer that is not zero, and always the same."""
+    torch.manual_seed(1)
+    model = get_peft_model(base, LoraConfig(r=8, lora_dropout=dropout, target_modules=list(Lora().targets)))
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    return model.train()
 
 
 def tiny_tokenizer(texts: Iterable[str], tokens: int = 1500) -> PreTrainedTokenizerFast:

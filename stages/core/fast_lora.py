@@ -82,7 +82,8 @@ def plain(
 
 
 # Operators of their own, so that torch.compile leaves them as they are: its addmm copies the sum before it adds to it
-# (27 of 450 ms on an H100). Defined without the custom_op decorator, whose checks cost more than the products' launch.
+# (27 of 450 ms on an H100; tests/benchmarks/training_speed.py with --profile). Defined without the custom_op decorator,
+# whose checks cost more than the products' launch.
 library: Any = torch.library.Library("kormed", "DEF")  # type: ignore[no-untyped-call]
 library.define(
     "lora(Tensor x, Tensor values, Tensor absmax, int[] shape, int blocksize, Tensor a, Tensor b, float scale)"

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import DPOTrainer
 
-from stages.core import artifacts, models, training
+from stages.core import artifacts, models, training, watching
 from stages.core.errors import KormedError, ProofFailed
 from stages.core.recipe import Dpo
 from stages.core.records import Preference, Record, append_jsonl, read_appended, read_numbered
@@ -348,7 +348,7 @@ class Pace:
     def add(self, count: int) -> None:
         self.done += count
         now = time.monotonic()
-        if now - self.said > training.SECONDS_BETWEEN_LINES or self.done == self.total:
+        if now - self.said > watching.SECONDS_BETWEEN_LINES or self.done == self.total:
             self.said = now
             log.info(
                 "%s: %d of %d pairs, %.1f a second", self.what, self.done, self.total, self.done / (now - self.started)

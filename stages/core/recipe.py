@@ -237,7 +237,7 @@ class Training(Section):
     # attention on a GPU, a dense mask on a CPU); None: where rows are packed, or layers compiled on a GPU. Elsewhere
     # flex attention meets new lengths in every step and is compiled anew for them
     padding_free: bool | None = None
-    compile: bool = False  # True: decoder layers are compiled on a GPU (minutes at the start, then about twice as fast)
+    compile: bool = False  # True: decoder layers are compiled on a GPU: slower at the start, faster then
     parallel: Literal["ddp", "fsdp"] = "ddp"  # over several GPUs; fsdp shards a base that does not fit on one
     max_length: int = Field(gt=0)  # tokens of prompt and answer together; longer rows are dropped, never cut
     optimizer: Literal["adamw_torch", "adamw_torch_fused", "paged_adamw_8bit"] = "adamw_torch"

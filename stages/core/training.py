@@ -32,7 +32,6 @@ log = logging.getLogger("kormed")
 Row = TypeVar("Row")
 CHECKPOINTS = "checkpoints"
 FILLED_TO = 2048  # tokens: to a multiple of it a sequence of compiled layers is filled up, so that few lengths come up
-SECONDS_BETWEEN_LINES = watching.SECONDS_BETWEEN_LINES
 
 
 def arguments(config: Training, out: Path) -> dict[str, Any]:

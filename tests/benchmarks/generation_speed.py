@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +32,14 @@ from peft import LoraConfig, get_peft_model
 from transformers import ContinuousBatchingConfig, GenerationConfig
 from transformers.generation.continuous_batching.utils import WorkloadHints
 
-from stages.core.artifacts import commit, libraries
 from stages.core.generation import batches
 from stages.core.models import Loaded
 from stages.core.pipeline import device
 from stages.core.recipe import Candidates, Model, Sampling, Sft
 from stages.core.slots import Row, decode
-from tests.benchmarks.published_shape import write_random_gemma_2_2b
-from tests.tiny_gemma import write_tiny_gemma
+from tests.benchmarks.provenance import provenance
+from tests.benchmarks.published_shape import write_base
 
-DEMO = Path(__file__).parents[2] / "recipes" / "demo"
 SECONDS = {"plain generate, batches of 8": 150, "slots": 120, "transformers' continuous batching": 100}  # at most
 MEASURED = 40.0  # seconds of plain generate and of transformers' continuous batching
 SAMPLING = Sampling()
@@ -233,24 +230,13 @@ def main() -> None:
         logging.getLogger("kormed").setLevel(logging.INFO)
         print("RESULT", json.dumps(measure(asked.one, base, asked)), flush=True)
         return
-    if not (base / "config.json").exists():
-        texts = [path.read_text(encoding="utf-8") for path in sorted(DEMO.rglob("*.jsonl"))]
-        (write_tiny_gemma if asked.tiny else write_random_gemma_2_2b)(base, texts)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    write_base(base, tiny=asked.tiny)
     wanted = asked.variants.split(";")
     rows = [run_alone(name, base, asked) for name in VARIANTS if any(part in name for part in wanted)]
     print(f"{device()}, torch {torch.__version__}, {asked.consults} x {asked.per_consult} rows, {asked.slots} slots")
     print(table(rows))
     if asked.json:
-        found = {
-            "command": " ".join(sys.argv[1:]),
-            "device": device(),
-            "libraries": libraries(),
-            "commit": commit(),
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "rows": rows,
-        }
+        found = provenance() | {"rows": rows}
         asked.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 

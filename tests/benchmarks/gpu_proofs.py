@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
 from trl.trainer.utils import add_fused_lm_head
 
 from stages.core import fast_lora, models, padding_free, slots, training
-from stages.core.recipe import Lora, Model, Sampling
-from tests.tiny_gemma import write_tiny_gemma
+from stages.core.recipe import Model, Sampling
+from tests.tiny_gemma import with_adapter, write_tiny_gemma
 
 DEMO = Path(__file__).parents[2] / "recipes" / "demo"
 LENGTHS = (300, 40, 5, 211, 130)  # the tiny model's sliding window is 128
@@ -30,11 +29,7 @@ LENGTHS = (300, 40, 5, 211, 130)  # the tiny model's sliding window is 128
 def make(base: Path, dtype: str, quantization: Any, *, lora: bool, flat: bool, compiled: bool) -> Any:
     model = models.load_base(Model.model_validate({"base": str(base), "quantization": quantization, "dtype": dtype}))
     add_fused_lm_head(model)
-    torch.manual_seed(1)
-    made = get_peft_model(model, LoraConfig(r=8, target_modules=list(Lora().targets)))
-    for name, weight in made.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.1)
+    made = with_adapter(model)
     if flat:
         model.set_attn_implementation(padding_free.FLEX)
         padding_free.remove_padding(model, 256)
@@ -42,7 +37,7 @@ def make(base: Path, dtype: str, quantization: Any, *, lora: bool, flat: bool, c
         fast_lora.speed_up_lora(made)
     if compiled:
         training.compile_layers(made)
-    return made.train()
+    return made
 
 
 def step(model: Any, rows: dict[str, torch.Tensor], autocast: bool) -> tuple[float, torch.Tensor]:

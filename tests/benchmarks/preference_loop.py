@@ -30,7 +30,7 @@ from stages.core import artifacts, chat, models
 from stages.core.artifacts import Manifest
 from stages.core.generation import generate
 from stages.core.pairing import repetition
-from stages.core.pipeline import Run, device, duration
+from stages.core.pipeline import Run, duration
 from stages.core.recipe import Annotation, load_recipe
 from stages.core.records import (
     Candidate,
@@ -45,6 +45,7 @@ from stages.core.records import (
     write_jsonl,
     write_rows,
 )
+from tests.benchmarks.provenance import provenance
 from tests.benchmarks.template_consults import consults
 
 ROOT = Path(__file__).parents[2]
@@ -81,10 +82,7 @@ def main() -> None:
     stages = make(run)
     took = {row["stage"]: row["seconds"] for row in stages}
     found = {
-        "device": device(),
-        "libraries": artifacts.libraries(),
-        "commit": artifacts.commit(),
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(),
         "settings": [*(TINY if asked.tiny else ()), *asked.overrides],
         "stages": stages,
         "candidates": of_candidates(run, took["candidates"]),

@@ -22,7 +22,7 @@ from stages.core import models
 from stages.core.pipeline import Run, device, duration
 from stages.core.recipe import load_recipe
 from stages.core.records import Comparison, Response, append_jsonl, read_jsonl
-from tests.tiny_gemma import tiny_tokenizer
+from tests.tiny_gemma import tiny_tokenizer, write_tiny_gemma
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("prepare", "sft", "candidates", "preferences", "dpo", "evaluate/base", "evaluate/sft", "evaluate/dpo")
@@ -52,6 +52,16 @@ def write_random_gemma_2_2b(folder: Path, texts: list[str]) -> None:
     torch.set_default_dtype(torch.float32)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def write_base(folder: Path, *, tiny: bool) -> None:
+    """Random weights in that shape, or a tiny Gemma 2 with which a script is tried on a CPU; kept if they are there."""
+    if (folder / "config.json").exists():
+        return
+    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "recipes" / "demo").rglob("*.jsonl"))]
+    (write_tiny_gemma if tiny else write_random_gemma_2_2b)(folder, texts)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def main() -> None:

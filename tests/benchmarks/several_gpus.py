@@ -16,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,10 @@ from stages import sft
 from stages.core import artifacts, launching, sharding
 from stages.core.pipeline import device
 from stages.core.recipe import Model, Sft
-from tests.benchmarks.published_shape import write_random_gemma_2_2b
+from tests.benchmarks.provenance import provenance
+from tests.benchmarks.published_shape import write_base
 from tests.benchmarks.training_speed import OURS, Clock, sft_rows
-from tests.tiny_gemma import write_tiny_gemma
 
-DEMO = Path(__file__).parents[2] / "recipes" / "demo"
 FAST = {**OURS, "batch_size": 1, "pack_tokens": 8192, "compile": True}
 PLAIN = {**FAST, "compile": False, "gradient_checkpointing": True}
 TINY = {"pack_tokens": 1280, "optimizer": "adamw_torch", "compile": False}
@@ -143,11 +141,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         base = asked.base or Path(folder) / "base"
-        if not (base / "config.json").exists():
-            texts = [path.read_text(encoding="utf-8") for path in sorted(DEMO.rglob("*.jsonl"))]
-            (write_tiny_gemma if asked.tiny else write_random_gemma_2_2b)(base, texts)
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        write_base(base, tiny=asked.tiny)
         variants = VARIANTS[:4] if asked.tiny else VARIANTS
         outs = [Path(folder) / str(at) for at in range(len(variants))]
         rows = []
@@ -162,16 +156,7 @@ def main() -> None:
         }
     report(rows, summary)
     if asked.json:
-        found = {
-            "command": " ".join(sys.argv[1:]),
-            "device": device(),
-            "gpus": torch.cuda.device_count(),
-            "libraries": artifacts.libraries(),
-            "commit": artifacts.commit(),
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "rows": rows,
-            **summary,
-        }
+        found = provenance() | {"gpus": torch.cuda.device_count(), "rows": rows, **summary}
         asked.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 

@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,11 @@ from trl import DPOConfig, DPOTrainer, SFTTrainer
 
 from stages import sft
 from stages.core import models, training
-from stages.core.artifacts import commit, libraries
 from stages.core.pipeline import device
 from stages.core.recipe import Dpo, Model, Sft
-from tests.benchmarks.published_shape import write_random_gemma_2_2b
-from tests.tiny_gemma import write_tiny_gemma
+from tests.benchmarks.provenance import provenance
+from tests.benchmarks.published_shape import write_base
 
-DEMO = Path(__file__).parents[2] / "recipes" / "demo"
 PARAMETERS = 2.61e9
 SECONDS = 120  # a variant at most
 EPOCHS = 2  # of DPO in the recipe, over which the reference's share is spread
@@ -246,15 +243,7 @@ def matrix_rate() -> float:
 
 
 def write(file: Path, rate: float, rows: list[dict[str, Any]]) -> None:
-    found = {
-        "command": " ".join(sys.argv[1:]),
-        "device": device(),
-        "matrix_tflops": rate / 1e12,
-        "libraries": libraries(),
-        "commit": commit(),
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rows": rows,
-    }
+    found = provenance() | {"matrix_tflops": rate / 1e12, "rows": rows}
     file.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
@@ -274,9 +263,7 @@ def main() -> None:
         profile = asked.profile and asked.profile / f"{asked.kind}-{list(VARIANTS[asked.kind]).index(asked.one)}.txt"
         print("RESULT", json.dumps(measure(asked.kind, asked.one, base, asked.steps, profile)), flush=True)
         return
-    if not (base / "config.json").exists():
-        texts = [path.read_text(encoding="utf-8") for path in sorted(DEMO.rglob("*.jsonl"))]
-        (write_tiny_gemma if asked.tiny else write_random_gemma_2_2b)(base, texts)
+    write_base(base, tiny=asked.tiny)
     rate = matrix_rate() if torch.cuda.is_available() else 1.0
     torch.cuda.empty_cache()
     bound = rate / (4 * PARAMETERS)

@@ -3,20 +3,15 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig
 
 from stages.core import fast_lora, models
 from stages.core.recipe import Lora, Model
+from tests.tiny_gemma import with_adapter
 
 
 def adapted(base: Path, quantization: Literal["nf4", "none"], dropout: float = 0.0) -> Any:
-    model = models.load_base(Model(base=str(base), quantization=quantization, dtype="float32"))
-    torch.manual_seed(1)
-    made = get_peft_model(model, LoraConfig(r=8, lora_dropout=dropout, target_modules=list(Lora().targets)))
-    for name, weight in made.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.1)
-    return made.train()
+    return with_adapter(models.load_base(Model(base=str(base), quantization=quantization, dtype="float32")), dropout)
 
 
 def step(model: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset
-from peft import LoraConfig, get_peft_model
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 from trl.trainer.utils import add_fused_lm_head
 
@@ -15,6 +14,7 @@ from stages.core import chat, models, padding_free
 from stages.core.pipeline import Run
 from stages.core.recipe import Lora, Model
 from stages.core.records import Example, read_jsonl
+from tests.tiny_gemma import with_adapter
 
 LENGTHS = (300, 40, 5, 211)  # the tiny model's sliding window is 128
 
@@ -31,15 +31,10 @@ def rows() -> dict[str, torch.Tensor]:
 
 
 def adapted(base: Path | Gemma3ForCausalLM) -> Any:
-    """A model with a LoRA adapter that is not zero, always the same one, scored as TRL scores it."""
+    """A model with an adapter, scored as TRL scores it."""
     model = models.load_base(fp32(base)) if isinstance(base, Path) else base
     add_fused_lm_head(model)
-    torch.manual_seed(1)
-    made = get_peft_model(model, LoraConfig(r=8, target_modules=list(Lora().targets)))
-    for name, weight in made.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight, std=0.1)
-    return made.train()
+    return with_adapter(model)
 
 
 def fp32(base: Path) -> Model:
