@@ -6,11 +6,15 @@ its loss are the same; only what is computed in between is less. On a GPU attent
 tokens (arXiv 2412.05496) with Gemma 2's soft-capping as its score function; on a CPU, where flex attention does not
 train, with a dense mask.
 
+A preference's two sides begin with the same tokens: they are computed once and what follows them is a branch a side,
+which does not see the other.
+
 The block mask is made here from the rows' bounds. transformers would compile `create_block_mask` for it, which hung or
 crashed with full packs (torch 2.11, transformers 5.17).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -22,18 +26,31 @@ BLOCK = 128  # tokens; flex attention's default
 FLEX = "flex_attention"
 
 
-def remove_padding(model: PreTrainedModel, multiple: int) -> None:
+@dataclass(frozen=True)
+class Layout:
+    """Whose each token of the sequence is; all (T).
+
+    `documents` never falls from one token to the next. `places` count within a document what a token's positions are
+    apart. `branches`, None where there are no pairs: 0 for what a pair's sides share, 1 the rest of the chosen side,
+    2 of the rejected one; they follow each other in this order.
+    """
+
+    documents: torch.Tensor
+    places: torch.Tensor
+    branches: torch.Tensor | None
+
+
+def remove_padding(model: PreTrainedModel, multiple: int, pairs: bool = False) -> None:
     """Wrap the model's decoder; sequences are filled up to a multiple of `multiple` tokens.
 
-    A compiled model sees few lengths that way. `multiple` itself is rounded up to one of 128.
+    A compiled model sees few lengths that way. `multiple` itself is rounded up to one of 128. With `pairs` a batch's
+    rows are TRL's for DPO: the chosen sides, then the rejected ones in the same order.
     """
     decoder: Any = model.base_model
-    decoder.forward = without_padding(decoder.forward, decoder.config, -(-multiple // BLOCK) * BLOCK)
+    decoder.forward = without_padding(decoder.forward, decoder.config, -(-multiple // BLOCK) * BLOCK, pairs)
 
 
-def without_padding(forward: Callable[..., Any], config: Any, multiple: int) -> Callable[..., Any]:
-    window: int = config.sliding_window
-
+def without_padding(forward: Callable[..., Any], config: Any, multiple: int, pairs: bool) -> Callable[..., Any]:
     @wraps(forward)
     def flat_forward(
         input_ids: torch.Tensor,
@@ -41,37 +58,59 @@ def without_padding(forward: Callable[..., Any], config: Any, multiple: int) -> 
         position_ids: torch.Tensor | None = None,
         **options: Any,
     ) -> Any:
+        real, branches, shared = None, None, None
         if attention_mask is None:
             if position_ids is None:
                 raise AssertionError("neither an attention mask nor position ids say where rows end")
-            real = None  # packed, so every token is one of a row
-            ids, positions = input_ids.flatten(), position_ids.flatten()
+            ids, positions = input_ids.flatten(), position_ids.flatten()  # packed, so every token is one of a row
         else:
-            real = attention_mask.flatten().nonzero().squeeze(1)
+            if pairs:
+                real, branches, shared = side_by_side(input_ids, attention_mask)
+            else:
+                real = attention_mask.flatten().nonzero().squeeze(1)
             ids, positions = input_ids.flatten()[real], (attention_mask.cumsum(1) - 1).flatten()[real]
         tokens = len(ids)  # known without asking the GPU again, which would wait for all that is under way there
-        ids, positions = fill_up(ids, multiple), fill_up(positions, multiple)
-        documents = (positions == 0).cumsum(0)
-        if config._attn_implementation == FLEX:
-            masks: dict[str, Any] = {
-                "full_attention": block_mask(documents, None),
-                "sliding_attention": block_mask(documents, window),
-            }
-        else:
-            masks = {"full_attention": dense_mask(documents, None), "sliding_attention": dense_mask(documents, window)}
+        rows = layout(fill_up(positions, multiple), None if branches is None else fill_up(branches, multiple))
+        mask = block_mask if config._attn_implementation == FLEX else dense_mask
         output = forward(
-            input_ids=ids[None],
-            position_ids=positions[None],
-            attention_mask=masks,
+            input_ids=fill_up(ids, multiple)[None],
+            position_ids=fill_up(positions, multiple)[None],
+            attention_mask={
+                "full_attention": mask(rows, None),
+                "sliding_attention": mask(rows, config.sliding_window),
+            },
             **{key: value for key, value in options.items() if key not in VARLEN},
         )
         hidden = output.last_hidden_state[0, :tokens]
         if real is not None:
             hidden = hidden.new_zeros(input_ids.numel(), hidden.shape[-1]).index_copy(0, real, hidden)
-        output.last_hidden_state = hidden.view(*input_ids.shape, -1)
+        hidden = hidden.view(*input_ids.shape, -1)
+        if shared is not None:
+            chosen, rejected = hidden.chunk(2)
+            hidden = torch.cat([chosen, torch.where(shared[..., None], chosen, rejected)])
+        output.last_hidden_state = hidden
         return output
 
     return flat_forward
+
+
+def side_by_side(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What is to be computed of padded pairs (2 n, L): each chosen side, then what its rejected side has alone.
+
+    Returns the tokens' places in the flattened rows and their branches, and which tokens (n, L) a pair's sides share.
+    """
+    (chosen, rejected), (of_chosen, of_rejected) = ids.chunk(2), mask.bool().chunk(2)
+    shared = ((chosen == rejected) & of_chosen & of_rejected).int().cumprod(1).bool()
+    places = torch.arange(ids.numel(), device=ids.device).view(2, *shared.shape).transpose(0, 1)
+    kept = places[torch.stack([of_chosen, of_rejected & ~shared], 1)]
+    branches = torch.cat([(~shared).int(), torch.full_like(shared, 2, dtype=torch.int)])
+    return kept, branches.flatten()[kept], shared
+
+
+def layout(positions: torch.Tensor, branches: torch.Tensor | None) -> Layout:
+    """A document begins at each position 0."""
+    starts = torch.where(positions == 0, torch.arange(len(positions), device=positions.device), 0).cummax(0).values
+    return Layout((positions == 0).cumsum(0), starts + positions, branches)
 
 
 # What TRL's collator adds for FlashAttention; its own position ids are all that is needed here.
@@ -83,45 +122,55 @@ def fill_up(values: torch.Tensor, multiple: int) -> torch.Tensor:
     return torch.nn.functional.pad(values, (0, -len(values) % multiple))
 
 
-def allowed(documents: torch.Tensor, window: int | None, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
+def allowed(rows: Layout, window: int | None, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
     """Whether token q may look at token kv: in the same row, not later, and within the sliding window if there is one.
 
-    In one row positions differ by as much as places in the sequence do. A window of w lets a token see itself and the
-    w - 1 before it (transformers' sliding_window_overlay).
+    A window of w lets a token see itself and the w - 1 before it (transformers' sliding_window_overlay).
     """
-    seen = (documents[q] == documents[kv]) & (kv <= q)
-    return seen if window is None else seen & (q - kv < window)
+    seen = (rows.documents[q] == rows.documents[kv]) & (kv <= q)
+    if rows.branches is not None:
+        seen = seen & ((rows.branches[kv] == 0) | (rows.branches[kv] == rows.branches[q]))
+    return seen if window is None else seen & (rows.places[q] - rows.places[kv] < window)
 
 
-def dense_mask(documents: torch.Tensor, window: int | None) -> torch.Tensor:
+def dense_mask(rows: Layout, window: int | None) -> torch.Tensor:
     """(1, 1, T, T): 0 where a token may look, the type's lowest value elsewhere."""
-    places = torch.arange(len(documents), device=documents.device)
-    seen = allowed(documents, window, places[:, None], places[None, :])
-    mask = torch.zeros(seen.shape, device=documents.device)
+    at = torch.arange(len(rows.documents), device=rows.documents.device)
+    seen = allowed(rows, window, at[:, None], at[None, :])
+    mask = torch.zeros(seen.shape, device=rows.documents.device)
     return mask.masked_fill(~seen, torch.finfo(mask.dtype).min)[None, None]
 
 
-def block_mask(documents: torch.Tensor, window: int | None) -> BlockMask:
+def block_mask(rows: Layout, window: int | None) -> BlockMask:
     """The same for flex attention, in blocks of 128 x 128 tokens: none, part or all of one may be seen.
 
-    `documents` (T) never falls from one token to the next, so a block's first and last row say all of it.
+    A block's lowest and highest document, place and branch say enough; where they leave a doubt, it is a part.
     """
-    blocks = documents.view(-1, BLOCK)
-    first, last = blocks[:, 0], blocks[:, -1]
-    at = torch.arange(len(blocks), device=documents.device)
+    first, last = bounds(rows.documents)
+    at = torch.arange(len(first), device=first.device)
     q, kv = at[:, None], at[None, :]
-    touched = (kv <= q) & (last[None, :] >= first[:, None])
-    whole = (kv < q) & (first[None, :] == last[:, None])
+    touched = (kv <= q) & (last[kv] >= first[q])
+    whole = (kv < q) & (first[kv] == last[q])
+    if rows.branches is not None:
+        low, high = bounds(rows.branches)
+        whole &= (high[kv] == 0) | ((low[kv] == high[q]) & (high[kv] == low[q]))
     if window is not None:
-        touched &= q * BLOCK - (kv * BLOCK + BLOCK - 1) < window
-        whole &= q * BLOCK + BLOCK - 1 - kv * BLOCK < window
+        nearest, farthest = bounds(rows.places)
+        touched &= nearest[q] - farthest[kv] < window
+        whole &= farthest[q] - nearest[kv] < window
 
     def mask_mod(batch: torch.Tensor, head: torch.Tensor, q: torch.Tensor, kv: torch.Tensor) -> torch.Tensor:
-        return allowed(documents, window, q, kv)
+        return allowed(rows, window, q, kv)
 
     return BlockMask.from_kv_blocks(
         *listed(touched & ~whole), *listed(touched & whole), BLOCK_SIZE=BLOCK, mask_mod=mask_mod
     )
+
+
+def bounds(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The lowest and the highest of each block."""
+    low, high = values.view(-1, BLOCK).aminmax(dim=1)
+    return low, high
 
 
 def listed(blocks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,7 +24,7 @@ from trl.trainer import utils as trl_utils
 
 from stages.core import artifacts, estimate, fast_lora, models, padding_free, sharding, watching
 from stages.core.errors import KormedError
-from stages.core.recipe import Sft, Training
+from stages.core.recipe import Dpo, Sft, Training
 from stages.core.records import Dropped, Message
 
 log = logging.getLogger("kormed")
@@ -116,7 +116,8 @@ def speed_up(trainer: Trainer, config: Training, length: int | None = None) -> N
     if is_padding_free(config):
         if on_gpu:
             base.set_attn_implementation(padding_free.FLEX)
-        padding_free.remove_padding(base, length or (FILLED_TO if config.compile else padding_free.BLOCK))
+        multiple = length or (FILLED_TO if config.compile else padding_free.BLOCK)
+        padding_free.remove_padding(base, multiple, pairs=isinstance(config, Dpo))
     if not sharding.shards(config):  # FSDP moves the weights that a fast layer has taken hold of
         fast_lora.speed_up_lora(model)
     if config.compile and on_gpu:

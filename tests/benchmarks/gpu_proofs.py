@@ -3,9 +3,10 @@
     python -m tests.benchmarks.gpu_proofs
 
 Training, on a tiny Gemma 2 with heads of 16 and of 256 (Gemma's own; flex attention has other blocks and kernels for
-them): rows side by side in flex attention against padded rows in eager attention, PEFT's LoRA against ours, layers
-compiled and not. Prints the loss and how far the gradients are from those of float32, as a share of their length; what
-bf16 in eager attention has itself stands beside it.
+them): rows side by side in flex attention ("flat") against padded rows in eager attention, PEFT's LoRA against ours
+("lora"), layers compiled and not, and what a pair's sides share computed once ("pairs"). Prints the loss and how far
+the gradients are from those of float32, as a share of their length; what bf16 in eager attention has itself stands
+beside it.
 
 Generation, float32: slots with merged weights and CUDA graphs against transformers' generate, greedy, row by row; and
 whether samples of one prompt differ.
@@ -23,16 +24,17 @@ from stages.core.recipe import Model, Sampling
 from tests.tiny_gemma import with_adapter, write_tiny_gemma
 
 DEMO = Path(__file__).parents[2] / "recipes" / "demo"
-LENGTHS = (300, 40, 5, 211, 130)  # the tiny model's sliding window is 128
+LENGTHS = (300, 40, 5, 211, 130, 90)  # the tiny model's sliding window is 128
+SHARED = 60  # tokens at most that a row and the third one after it begin with, as a pair's sides do
 
 
-def make(base: Path, dtype: str, quantization: Any, *, lora: bool, flat: bool, compiled: bool) -> Any:
+def make(base: Path, dtype: str, quantization: Any, *, lora: bool, flat: bool, compiled: bool, pairs: bool) -> Any:
     model = models.load_base(Model.model_validate({"base": str(base), "quantization": quantization, "dtype": dtype}))
     add_fused_lm_head(model)
     made = with_adapter(model)
     if flat:
         model.set_attn_implementation(padding_free.FLEX)
-        padding_free.remove_padding(model, 256)
+        padding_free.remove_padding(model, 256, pairs)
     if lora:
         fast_lora.speed_up_lora(made)
     if compiled:
@@ -51,22 +53,23 @@ def step(model: Any, rows: dict[str, torch.Tensor], autocast: bool) -> tuple[flo
 
 def prove_training(base: Path, head_dim: int) -> None:
     torch.manual_seed(0)
-    width = max(LENGTHS)
+    width, half = max(LENGTHS), len(LENGTHS) // 2
     ids = torch.randint(300, 1000, (len(LENGTHS), width), device="cuda")
+    ids[half:, :SHARED] = ids[:half, :SHARED]
     mask = (torch.arange(width)[None] < torch.tensor(LENGTHS)[:, None]).long().cuda()
     rows = {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(mask == 0, -100)}
     for quantization in ("none", "nf4"):
-        exact = make(base, "float32", quantization, lora=False, flat=False, compiled=False)
-        expected, gradients = step(exact, rows, False)
+        plain = {"lora": False, "flat": False, "compiled": False, "pairs": False}
+        expected, gradients = step(make(base, "float32", quantization, **plain), rows, False)
         for dtype in ("float32", "bfloat16"):
-            for lora, flat, compiled in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0), (1, 1, 1)):
+            for on in ((), ("lora",), ("flat",), ("lora", "flat"), tuple(plain)[:3], tuple(plain)):
                 torch._dynamo.reset()
-                model = make(base, dtype, quantization, lora=bool(lora), flat=bool(flat), compiled=bool(compiled))
+                model = make(base, dtype, quantization, **(plain | dict.fromkeys(on, True)))
                 loss, found = step(model, rows, dtype == "bfloat16")
                 away = float((found - gradients).norm() / gradients.norm())
                 print(
-                    f"heads of {head_dim:<4}{quantization:<5}{dtype:<9} fast LoRA {lora}, flex {flat}, compiled "
-                    f"{compiled}: loss {loss:.6f} against {expected:.6f}, gradients {away:.1e} away",
+                    f"heads of {head_dim:<4}{quantization:<5}{dtype:<9}{', '.join(on) or 'plain':<28}"
+                    f"loss {loss:.6f} against {expected:.6f}, gradients {away:.1e} away",
                     flush=True,
                 )
 

@@ -1,5 +1,6 @@
 """The proofs of issue "fast and the same": rows side by side in one sequence train exactly what padded rows train."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,22 +113,78 @@ def test_another_row_in_the_pack_changes_nothing_of_a_row(tiny_base: Path) -> No
     torch.testing.assert_close(one, alone, rtol=1e-5, atol=1e-5)
 
 
+def pairs(shared: Sequence[int], chosen: Sequence[int], rejected: Sequence[int]) -> dict[str, torch.Tensor]:
+    """Padded sides as TRL has them, the chosen ones first: `shared` tokens are the same, the rest a side's own."""
+    generator = torch.Generator().manual_seed(5)
+    stems = [torch.randint(300, 1000, (length,), generator=generator) for length in shared]
+    sides = []
+    for first, lengths in ((300, chosen), (650, rejected)):  # so that the first token after the stem differs
+        own = [torch.randint(first, first + 350, (length,), generator=generator) for length in lengths]
+        sides += [torch.cat(side) for side in zip(stems, own, strict=True)]
+    ids = torch.nn.utils.rnn.pad_sequence(sides, batch_first=True)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(side) for side in sides], batch_first=True)
+    answer = torch.arange(ids.shape[1]) >= torch.tensor([*shared, *shared])[:, None]
+    return {"input_ids": ids, "attention_mask": mask, "labels": ids.masked_fill(~(answer & mask.bool()), -100)}
+
+
+# A window's worth apart and more (the tiny model's is 128), nothing shared, a side that is the other one's beginning.
+PAIRS = ((150, 200, 40), (220, 90, 0), (7, 30, 160)), ((150, 0, 30), (4, 60, 90), (9, 3, 0))
+
+
+@pytest.mark.parametrize("lengths", PAIRS)
+def test_a_pair_whose_prompt_is_computed_once_has_the_scores_and_gradients_of_its_padded_sides(
+    tiny_base: Path, lengths: tuple[Sequence[int], Sequence[int], Sequence[int]]
+) -> None:
+    rows = pairs(*lengths)
+    wanted, gradients = step(adapted(tiny_base), rows)
+    model = adapted(tiny_base)
+    decoder = model.get_base_model().base_model
+    computed: list[int] = []
+    whole = decoder.forward
+
+    def counting(**given: Any) -> Any:
+        computed.append(given["input_ids"].numel())
+        return whole(**given)
+
+    decoder.forward = counting
+    padding_free.remove_padding(model.get_base_model(), 128, pairs=True)
+    found, flat_gradients = step(model, rows)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    assert_the_same(flat_gradients, gradients)
+    assert computed == [-(-sum(map(sum, lengths)) // 128) * 128]
+
+
+def layouts() -> list[padding_free.Layout]:
+    """Rows side by side, and pairs whose sides branch off anywhere in a block."""
+    rows = torch.cat([torch.arange(n) for n in (300, 40, 5, 211, 1, 1, 210)])
+    given = pairs((150, 0, 200, 20), (30, 300, 140, 390), (260, 60, 256, 230))
+    real, branches, _ = padding_free.side_by_side(given["input_ids"], given["attention_mask"])
+    positions = (given["attention_mask"].cumsum(1) - 1).flatten()[real]
+    return [
+        padding_free.layout(rows, None),
+        padding_free.layout(padding_free.fill_up(positions, 128), padding_free.fill_up(branches, 128)),
+    ]
+
+
+@pytest.mark.parametrize("rows", layouts(), ids=["rows", "pairs"])
 @pytest.mark.parametrize("window", [None, 60, 128, 300])
-def test_the_block_mask_of_flex_attention_lets_through_what_the_dense_mask_does(window: int | None) -> None:
-    lengths = torch.tensor([300, 40, 5, 211, 1, 1, 210])
-    documents = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
-    mask: Any = padding_free.block_mask(documents, window)
-    seen = padding_free.dense_mask(documents, window)[0, 0] == 0
-    count = len(documents) // 128
+def test_the_block_mask_of_flex_attention_lets_through_what_the_dense_mask_does(
+    rows: padding_free.Layout, window: int | None
+) -> None:
+    mask: Any = padding_free.block_mask(rows, window)
+    seen = padding_free.dense_mask(rows, window)[0, 0] == 0
+    count = len(rows.documents) // 128
     blocks = seen.view(count, 128, count, 128).transpose(1, 2).flatten(2)
     partly, wholly = blocks.any(2), blocks.all(2)
     for q in range(count):
         partial = mask.kv_indices[0, 0, q, : mask.kv_num_blocks[0, 0, q]].tolist()
         full = mask.full_kv_indices[0, 0, q, : mask.full_kv_num_blocks[0, 0, q]].tolist()
-        assert set(full) == set(wholly[q].nonzero().flatten().tolist())
+        assert set(full) <= set(wholly[q].nonzero().flatten().tolist())
+        if rows.branches is None:
+            assert set(full) == set(wholly[q].nonzero().flatten().tolist())
         assert set(partial) | set(full) >= set(partly[q].nonzero().flatten().tolist())
         assert not set(partial) & set(full)
-    places = torch.arange(len(documents))
+    places = torch.arange(len(rows.documents))
     assert torch.equal(mask.mask_mod(None, None, places[:, None], places[None]), seen)
 
 
