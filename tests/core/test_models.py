@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -6,7 +7,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from stages.core import models
-from stages.core.chat import GEMMA_TEMPLATE
+from stages.core.chat import END_OF_TURN, GEMMA_TEMPLATE
 from stages.core.errors import KormedError
 from stages.core.models import Loaded
 from stages.core.recipe import Model
@@ -135,3 +136,17 @@ def test_a_base_whose_weights_are_cut_off_is_named(tiny_base: Path, tmp_path: Pa
     for read in (models.load_base, models.fingerprint):
         with pytest.raises(KormedError, match="a safetensors file of it is cut off or damaged"):
             read(wanted)
+
+
+def test_a_tokenizer_that_takes_the_end_of_a_turn_apart_is_refused(tiny_base: Path, tmp_path: Path) -> None:
+    """transformers 5.17 made one of Gemma 3 270M's GGUF: training ran, and answers did not end."""
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    file = base / "tokenizer.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] != END_OF_TURN]
+    file.write_text(json.dumps(content), encoding="utf-8")
+    settings = json.loads((base / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings.pop("extra_special_tokens")
+    (base / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(KormedError, match=r"base: its tokenizer makes \d+ tokens of <end_of_turn> and one was wanted"):
+        models.load_tokenizer(Model(base=str(base)))
