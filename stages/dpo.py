@@ -45,7 +45,7 @@ def run(config: Dpo, out: Path, *, sft: Path, preferences: Path) -> dict[str, fl
     log.info("dpo: %d pairs held out, %d dropped as longer than that", len(heldout), len(heldout_dropped))
     if warning := lengths(pairs).warning:
         log.warning("dpo: %s", warning)
-    training.preflight("dpo", config, fitting.lengths)
+    training.preflight("dpo", config, fitting.lengths, fitting.shared)
 
     trainer = make_trainer(config, out, sft, pairs, heldout, tokenizer)
     proof = prove_start(trainer, config, sft, out)

@@ -3,13 +3,14 @@
 All of it is arithmetic on the recipe, the model's shape and the rows' lengths. It leaves out what the CUDA context and
 the allocator's fragments take, and the vocabulary's logits, of which only a chunk exists at a time.
 
-Held against what was measured on an H200 at Gemma-2-2b's shape (NF4, r 16, packs of about 7,000 tokens, no
-checkpointing): 24.4 GiB without LoRA dropout and 31.9 with it; tests/core/test_estimate.py has the comparison.
+Held against what was measured on an H100 and an H200 at Gemma-2-2b's shape (NF4, r 16): within a twentieth without
+checkpointing and an eighth below with it; tests/core/test_estimate.py has the comparison.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, pstdev
 from typing import Any
 
 from stages.core.errors import KormedError
@@ -21,11 +22,18 @@ OPTIMIZER_BYTES = {"adamw_torch": 8, "adamw_torch_fused": 8, "paged_adamw_8bit":
 STOP_BELOW = 0.8  # share of the estimate that is surely needed; our choice, wider than what was measured beside it
 WARN_ABOVE = 0.9  # of the free memory; the allocator's fragments are not in the estimate
 
-# Share of a GPU's measured 790 TFLOP/s (dense bf16 products on an H200) that trainings reached, with
-# checkpointing and without: the runs that were measured on Hopper at Gemma-2-2b's shape.
+FILLED_TO = 2048  # tokens: to a multiple of it a sequence of compiled layers is filled up, so that few lengths come up
+
+# Share of a GPU's 790 TFLOP/s (dense bf16 products on an H100 or H200, measured) that trainings at Gemma-2-2b's shape
+# reached there, the slowest and the fastest: tests/benchmarks/results, training_speed-*.json and several_gpus-*.json,
+# and for what is not compiled the runs that came before them. With checkpointing three passes count, without it two.
 HOPPER = ("H100", "H200")
 FLOPS = 790e12
-REACHED: Mapping[bool, tuple[float, float]] = {True: (0.025, 0.096), False: (0.17, 0.28)}
+Reached = tuple[float, float]
+REACHED_PADDED: Reached = (0.007, 0.072)  # with checkpointing, from batches of 1 on
+REACHED_SIDE_BY_SIDE: Reached = (0.065, 0.24)  # with checkpointing, packs of 2,048 to 8,192
+REACHED_KEPT: Reached = (0.17, 0.28)
+REACHED_COMPILED: Reached = (0.37, 0.54)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class Estimate:
     adapter: float  # with its gradients, the optimizer's moments and, in DPO, the reference's copy
     activations: float
     operations: float  # floating point, all devices
-    checkpointing: bool
+    reached: Reached
     devices: int
 
     @property
@@ -98,16 +106,25 @@ def shape(config: Any) -> Shape:
 
 
 def training(
-    config: Training, shape: Shape, lengths: Sequence[Sequence[int]], is_nf4: bool, is_padding_free: bool, devices: int
+    config: Training,
+    shape: Shape,
+    lengths: Sequence[Sequence[int]],
+    is_nf4: bool,
+    is_padding_free: bool,
+    devices: int,
+    shared: Sequence[int] = (),
 ) -> Estimate:
-    """`lengths`: of each row, the tokens of its sequences: one in SFT, two in DPO."""
+    """`lengths`: of each row, the tokens of its sequences: one in SFT, two in DPO. `shared`: of each pair, the tokens
+    that its sides begin with, which are computed once where nothing is padded.
+    """
     pack = config.pack_tokens if isinstance(config, Sft) else None
     whole = sum(map(sum, lengths))
     batches = math.ceil((len(lengths) if pack is None else math.ceil(whole / pack)) / (config.batch_size * devices))
     an_epoch = math.ceil(batches / config.batches_each(devices))
     steps = config.max_steps or math.ceil(an_epoch * config.epochs)
     tokens = round(whole * steps / an_epoch)
-    step = largest_step(lengths, config.batch_size, is_padding_free) if pack is None else pack * config.batch_size
+    once = sum(shared) if is_padding_free else 0
+    step = largest_step(config, lengths, shared, is_padding_free) if pack is None else pack * config.batch_size
     longest = max(max(row) for row in lengths)
     dropout = config.lora.dropout if isinstance(config, Sft) else 0  # TRL switches it off in DPO
     held = activations(shape, step, config, dropout > 0)
@@ -127,8 +144,8 @@ def training(
         weights=(linear + shape.embedding * bytes_of(config)) / shards,
         adapter=adapter_parameters(shape, lora) * copies / shards,
         activations=held,
-        operations=tokens * 2 * passes * (shape.linear + shape.vocabulary * shape.hidden),
-        checkpointing=config.gradient_checkpointing,
+        operations=tokens * (1 - once / whole) * 2 * passes * (shape.linear + shape.vocabulary * shape.hidden),
+        reached=reached(config, is_padding_free),
         devices=devices,
     )
 
@@ -138,13 +155,24 @@ def bytes_of(config: Training) -> int:
     return 2 if config.model.dtype == "bfloat16" else 4
 
 
-def largest_step(lengths: Sequence[Sequence[int]], rows: int, is_padding_free: bool) -> int:
-    """Tokens of a batch with the longest row: the others are padded to it, or of the mean length where nothing is."""
-    rows = min(rows, len(lengths))
+def largest_step(
+    config: Training, lengths: Sequence[Sequence[int]], shared: Sequence[int], is_padding_free: bool
+) -> int:
+    """Tokens of a batch with the longest row: the others are padded to it, or where nothing is, together two standard
+    deviations above their mean, which one batch of forty surpasses.
+    """
+    rows = min(config.batch_size, len(lengths))
     if not is_padding_free:
         return rows * len(lengths[0]) * max(max(row) for row in lengths)
-    mean = sum(map(sum, lengths)) / len(lengths)
-    return round(max(map(sum, lengths)) + (rows - 1) * mean)
+    computed = [sum(row) - once for row, once in zip(lengths, shared or [0] * len(lengths), strict=True)]
+    tokens = max(computed) + (rows - 1) * fmean(computed) + 2 * math.sqrt(rows - 1) * pstdev(computed)
+    return math.ceil(tokens / FILLED_TO) * FILLED_TO if config.compile else round(tokens)
+
+
+def reached(config: Training, is_padding_free: bool) -> Reached:
+    if config.gradient_checkpointing:
+        return REACHED_SIDE_BY_SIDE if is_padding_free else REACHED_PADDED
+    return REACHED_COMPILED if config.compile else REACHED_KEPT
 
 
 def adapter_parameters(shape: Shape, lora: Lora) -> int:
@@ -179,10 +207,13 @@ def layer_bytes(shape: Shape, has_dropout: bool) -> float:
 
 def compiled_layer_bytes(shape: Shape) -> float:
     """The same compiled: what is cheap to compute again is not kept, so the norms' inputs in bf16, q, k, v, attention's
-    output, gate and up are left. Derived from how torch's partitioner works; not measured.
+    output, gate and up are left, and the inputs of q/k/v, gate/up and down, which fast_lora's operator keeps.
+
+    95 KB at Gemma-2-2b's shape; 93 were measured (an H100, packs of 8,192 and of 16,384).
     """
     queries, keys = shape.heads * shape.head, shape.key_value_heads * shape.head
-    return 2 * (4 * shape.hidden + 2 * queries + 2 * keys + 2 * shape.intermediate)
+    kept = 4 * shape.hidden + 2 * queries + 2 * keys + 2 * shape.intermediate
+    return 2 * (kept + 2 * shape.hidden + shape.intermediate)
 
 
 def scores(shape: Shape, sequences: int, longest: int, checkpointing: bool) -> float:
@@ -209,10 +240,10 @@ def duration(needed: Estimate, device: str) -> str | None:
     """How long it may take, on a GPU like those that were measured; None on others."""
     if not any(name in device for name in HOPPER):
         return None
-    slow, fast = (needed.operations / (FLOPS * needed.devices * share) / 60 for share in REACHED[needed.checkpointing])
+    slow, fast = (needed.operations / (FLOPS * needed.devices * share) / 60 for share in needed.reached)
+    taken = f"{fast:.0f} to {slow:.0f} minutes" if slow >= 1.5 else "a minute or two"
     return (
-        f"estimated {fast:.0f} to {slow:.0f} minutes, as such trainings of a 2.6 B model went; the time left is told "
-        f"on the way"
+        f"estimated {taken}, as such trainings of a 2.6 B model went, and compiling; the time left is told on the way"
     )
 
 

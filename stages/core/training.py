@@ -31,7 +31,6 @@ log = logging.getLogger("kormed")
 
 Row = TypeVar("Row")
 CHECKPOINTS = "checkpoints"
-FILLED_TO = 2048  # tokens: to a multiple of it a sequence of compiled layers is filled up, so that few lengths come up
 
 
 def arguments(config: Training, out: Path) -> dict[str, Any]:
@@ -116,7 +115,7 @@ def speed_up(trainer: Trainer, config: Training, length: int | None = None) -> N
     if is_padding_free(config):
         if on_gpu:
             base.set_attn_implementation(padding_free.FLEX)
-        multiple = length or (FILLED_TO if config.compile else padding_free.BLOCK)
+        multiple = length or (estimate.FILLED_TO if config.compile else padding_free.BLOCK)
         padding_free.remove_padding(base, multiple, pairs=isinstance(config, Dpo))
     if not sharding.shards(config):  # FSDP moves the weights that a fast layer has taken hold of
         fast_lora.speed_up_lora(model)
@@ -134,10 +133,14 @@ def compile_layers(model: Any) -> None:
 
 @dataclass(frozen=True)
 class Fitting(Generic[Row]):
-    """Rows to train on with the tokens of their sequences (one in SFT, a pair's two sides in DPO), and the others."""
+    """Rows to train on with the tokens of their sequences (one in SFT, a pair's two sides in DPO), and the others.
+
+    `shared`: of each pair, the tokens of its prompt; empty in SFT.
+    """
 
     rows: list[Row]
     lengths: list[list[int]]
+    shared: list[int]
     dropped: list[Dropped]
 
 
@@ -152,12 +155,15 @@ def rows_that_fit(
 
     A row that is cut teaches the model to stop nowhere, so nothing is ever cut.
     """
-    found = Fitting[Row]([], [], [])
+    found = Fitting[Row]([], [], [], [])
     for row in rows:
-        lengths = [count_tokens(tokenizer, (*prompt, *answer)) for prompt, answer in texts(row)]
+        sequences = texts(row)
+        lengths = [count_tokens(tokenizer, (*prompt, *answer)) for prompt, answer in sequences]
         if max(lengths) <= max_length:
             found.rows.append(row)
             found.lengths.append(lengths)
+            if len(sequences) > 1:
+                found.shared.append(count_tokens(tokenizer, sequences[0][0]))
         else:
             reason = f"longer than max_length {max_length}"
             found.dropped.append(Dropped(id=id(row), reason=reason, text=f"{max(lengths)} tokens"))
@@ -181,10 +187,11 @@ def train_in_float32(trainer: Trainer) -> None:
             parameter.data = parameter.data.float()
 
 
-def preflight(stage: str, config: Training, lengths: Sequence[Sequence[int]]) -> None:
+def preflight(stage: str, config: Training, lengths: Sequence[Sequence[int]], shared: Sequence[int] = ()) -> None:
     """Before anything is loaded: what is missing or cannot run here, and a line on steps, tokens, memory and time.
 
-    `lengths`: of each row, the tokens of its sequences: one in SFT, a pair's two sides in DPO.
+    `lengths`: of each row, the tokens of its sequences: one in SFT, a pair's two sides in DPO. `shared`: of each pair,
+    the tokens that its sides begin with.
 
     Raises:
         KormedError: a library that report_to wants is missing; this model or GPU lacks the attention that is asked
@@ -195,7 +202,7 @@ def preflight(stage: str, config: Training, lengths: Sequence[Sequence[int]]) ->
     require_attention(config, architecture)
     is_nf4 = models.quantization(config.model) == "nf4"
     needed = estimate.training(
-        config, estimate.shape(architecture), lengths, is_nf4, is_padding_free(config), artifacts.processes()
+        config, estimate.shape(architecture), lengths, is_nf4, is_padding_free(config), artifacts.processes(), shared
     )
     log.info("%s: %s", stage, estimate.work(needed))
     if torch.cuda.is_available():

@@ -41,7 +41,7 @@ SECONDS = 240  # a variant at most; compiling flex attention for heads of 256 ta
 EPOCHS = 2  # of DPO in the recipe, over which the reference's share is spread
 
 OURS = {"gradient_checkpointing": False, "optimizer": "adamw_torch_fused", "lora": {"dropout": 0.0}}
-LOW_MEMORY = {  # recipes/low-memory.yaml
+LOW_MEMORY = {
     "batch_size": 1,
     "gradient_accumulation": 16,
     "optimizer": "paged_adamw_8bit",
@@ -57,6 +57,7 @@ SFT: dict[str, dict[str, Any]] = {
     "low memory: 1x16, checkpointing": LOW_MEMORY,
     "low memory: 4x4, checkpointing": {**LOW_MEMORY, "batch_size": 4, "gradient_accumulation": 4},
     "low memory: packs of 2,048": {**LOW_MEMORY, "gradient_accumulation": 2, "pack_tokens": 2048},
+    "low memory: packs of 4,096": {**LOW_MEMORY, "gradient_accumulation": 1, "pack_tokens": 4096},
 }
 DPO: dict[str, dict[str, Any]] = {
     "TRL's defaults: eager, batch 8, checkpointing": {"tutorial": True},

@@ -117,7 +117,7 @@ def test_a_gpu_that_is_nearly_too_small_is_warned_of_and_one_that_is_too_small_r
         adapter=estimate.GIB,
         activations=7 * estimate.GIB,
         operations=1e15,
-        checkpointing=False,
+        reached=estimate.REACHED_KEPT,
         devices=1,
     )
     with caplog.at_level(logging.INFO, logger="kormed"):
