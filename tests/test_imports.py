@@ -12,7 +12,7 @@ HEAVY_CORE = {
     f"stages.core.{name}"
     for name in (
         *("models", "fast_lora", "padding_free", "training", "preference_training", "watching"),
-        *("launching", "sharding", "generation", "slots", "nucleus", "merged", "local_rewriter"),
+        *("launching", "sharding", "generation", "slots", "nucleus", "merged", "local_rewriter", "exam_model"),
     )
 }
 HEAVY_LIBRARIES = {"torch", "transformers", "trl", "peft", "lm_eval", "argilla", "bitsandbytes", "accelerate"}

@@ -1,14 +1,15 @@
 """Continuous batching: rows of different lengths decoded side by side in slots that are refilled as rows end.
 
 Every slot has its own keys and values, with every position kept: a sliding window is a mask, not a shorter cache. New
-rows are read (prefilled) together, longest first, each prompt once however many rows it has; then all slots take a step
-at a time. On a GPU the step is a CUDA graph: at one token a row it is some thousand small kernels, and launching them
-one by one takes longer than running them.
+rows are read (prefilled) together, longest first, each prompt once however many rows it has, and what all prompts begin
+with (an exam's few-shot examples) once for all; then all slots take a step at a time. On a GPU the step is a CUDA
+graph: at one token a row it is some thousand small kernels, and launching them one by one takes longer than running
+them.
 """
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +36,9 @@ MEMORY_SHARE = (
 )
 
 
+Stops = Callable[[Sequence[int]], bool]  # of an answer's tokens so far, whether it is over
+
+
 @dataclass(frozen=True)
 class Row:
     """A prompt to answer: its index (which seeds its sampling), its token ids, and how many new tokens at most."""
@@ -52,8 +56,10 @@ class Live:
     drawn: Sequence[float]
     tokens: list[int] = field(default_factory=list)
 
-    def ended(self, end: Sequence[int]) -> bool:
-        return self.tokens[-1] in end or len(self.tokens) == self.row.limit
+    def ended(self, end: Sequence[int], stops: Stops | None) -> bool:
+        if self.tokens[-1] in end or len(self.tokens) == self.row.limit:
+            return True
+        return stops is not None and stops(self.tokens)
 
 
 def grouped_attention(
@@ -118,17 +124,21 @@ def masks(seen: Tensor, distance: Tensor, window: int | None, dtype: torch.dtype
 
 
 class Prefilled(Cache):
-    """Keys and values of new prompts, layer by layer, as they were computed."""
+    """Keys and values of new prompts, layer by layer, as they were computed; `before` them stand those of a prefix."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Sequence[tuple[Tensor, Tensor]] = ()) -> None:
         super().__init__(layers=[])
+        self.before = before
         self.kept: list[tuple[Tensor, Tensor]] = []
 
     def update(
         self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[Tensor, Tensor]:
         self.kept.append((key_states, value_states))
-        return key_states, value_states
+        if not self.before:
+            return key_states, value_states
+        key, value = (one.expand(len(key_states), -1, -1, -1) for one in self.before[layer_idx])
+        return torch.cat([key, key_states], 2), torch.cat([value, value_states], 2)
 
 
 class Stepped(Cache):
@@ -163,9 +173,22 @@ class Slots:
         self.tokens = torch.zeros(count, dtype=torch.long, device=self.device)
         self.positions = torch.zeros(count, dtype=torch.long, device=self.device)
         self.logits = torch.zeros(count, self.head.weight.shape[0], device=self.device)
+        self.prefix: Sequence[int] = ()
+        self.before: list[tuple[Tensor, Tensor]] = []  # the prefix's keys and values, [1, key heads, length, size]
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self.capturing = self.device.type == "cuda"
         self.pool = torch.cuda.graph_pool_handle() if self.capturing else None
+
+    @torch.inference_mode()
+    def read_prefix(self, prefix: Sequence[int]) -> None:
+        """Read what all prompts begin with, once."""
+        self.prefix = prefix
+        if prefix:
+            places = torch.arange(len(prefix), device=self.device)
+            distance = (places[:, None] - places)[None, None]
+            cache = Prefilled()
+            self.run(torch.tensor([prefix], device=self.device), places[None], distance >= 0, distance, cache)
+            self.before = cache.kept
 
     @torch.inference_mode()
     def read(self, prompts: Sequence[Sequence[int]], slots: Sequence[int], which: Sequence[int]) -> Tensor:
@@ -173,18 +196,24 @@ class Slots:
 
         Padding stands on the right, where no prompt's token sees it; a slot's next steps write over it.
         """
-        width = max(len(prompt) for prompt in prompts)
-        ids = torch.tensor([[*prompt, *[0] * (width - len(prompt))] for prompt in prompts], device=self.device)
-        places = torch.arange(width, device=self.device)
-        distance = (places[:, None] - places)[None, None]
-        cache = Prefilled()
-        hidden = self.run(ids, places[None].expand_as(ids), distance >= 0, distance, cache)
+        start = len(self.prefix)
+        rests = [prompt[start:] for prompt in prompts]
+        width = max(len(rest) for rest in rests)
+        ids = torch.tensor([[*rest, *[0] * (width - len(rest))] for rest in rests], device=self.device)
+        places = torch.arange(start + width, device=self.device)
+        distance = (places[start:, None] - places)[None, None]
+        cache = Prefilled(self.before)
+        hidden = self.run(ids, places[None, start:].expand_as(ids), distance >= 0, distance, cache)
         into, of = torch.tensor(slots, device=self.device), torch.tensor(which, device=self.device)
-        for layer, (key, value) in enumerate(cache.kept):
-            self.keys[layer][into, :, :width] = key[of]
-            self.values[layer][into, :, :width] = value[of]
-        last = torch.tensor([len(prompt) - 1 for prompt in prompts], device=self.device)
-        return self.score(hidden[torch.arange(len(prompts), device=self.device), last])[of]
+        for layer, kept in enumerate(cache.kept):
+            for held, new, before in zip(
+                (self.keys[layer], self.values[layer]), kept, self.before[layer] if start else (None, None), strict=True
+            ):
+                if before is not None:  # each time: a step writes at position 0 of the slots that are not in use
+                    held[into, :, :start] = before
+                held[into, :, start : start + width] = new[of]
+        last = torch.tensor([len(rest) - 1 for rest in rests], device=self.device)
+        return self.score(hidden[torch.arange(len(rests), device=self.device), last])[of]
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
@@ -272,39 +301,81 @@ def free_memory(device: torch.device) -> int:
 
 
 def decode(
-    model: Any, rows: Sequence[Row], *, slots: int, end: Sequence[int], sampling: Sampling | None, seed: int
+    model: Any,
+    rows: Sequence[Row],
+    *,
+    slots: int,
+    end: Sequence[int],
+    sampling: Sampling | None,
+    seed: int,
+    stops: Stops | None = None,
 ) -> Iterator[list[tuple[Row, list[int]]]]:
-    """Rows and their new tokens as they end: with one of `end` (their last token then) or at their limit."""
+    """Rows and their new tokens as they end: with one of `end` (their last token then), where `stops` says so, or at
+    their limit. What all prompts begin with is read once.
+    """
     if not rows:
         return
-    width = multiple(max(len(row.ids) + row.limit for row in rows), 64)
-    forwards = merged_if_it_fits(model)
-    count = slots_that_fit(model, width, min(slots, len(rows)))
-    log.info(
-        "generation: %d rows over %d slots (of %d at most) of %d tokens, weights %s",
-        *(len(rows), count, slots, width, "merged" if forwards else "as they are"),
-    )
-    held = Slots(model, count, width, forwards)
-    waiting = deque(sorted(rows, key=lambda row: (-len(row.ids), row.ids, row.index)))
+    held = slots_for(model, rows, slots)
+    waiting = longest_first(rows)
     live: dict[int, Live] = {}
     while waiting or live:
-        free = [slot for slot in range(count) if slot not in live]
-        if waiting and len(free) >= min(len(waiting), -(-count // REFILL)):
-            for group in groups(waiting, free):
+        free = [slot for slot in range(held.count) if slot not in live]
+        if waiting and len(free) >= min(len(waiting), -(-held.count // REFILL)):
+            for group in groups(waiting, free, len(held.prefix)):
                 live |= admit(held, group, sampling, seed)
         else:
             step(held, live, sampling)
-        ended = [slot for slot, one in live.items() if one.ended(end)]
+        ended = [slot for slot, one in live.items() if one.ended(end, stops)]
         if ended:
             yield [(one.row, one.tokens) for one in map(live.pop, ended)]
 
 
-def groups(waiting: deque[Row], free: Sequence[int]) -> Iterator[list[tuple[int, Row]]]:
-    """Take rows for the free slots, in groups whose prompts, each once and padded, have at most PREFILL_TOKENS."""
+def score_next(model: Any, rows: Sequence[Row], *, slots: int) -> Iterator[list[tuple[Row, Tensor]]]:
+    """Rows and the float32 log-probabilities [vocabulary] of their next token, as they are read."""
+    if not rows:
+        return
+    held = slots_for(model, rows, slots)
+    waiting = longest_first(rows)
+    while waiting:
+        for group in groups(waiting, range(held.count), len(held.prefix)):
+            yield list(zip([row for _, row in group], read(held, group).log_softmax(-1), strict=True))
+
+
+def slots_for(model: Any, rows: Sequence[Row], wanted: int) -> Slots:
+    """Room for the longest row, in `wanted` slots or as many as fit, with what all prompts begin with read."""
+    width = multiple(max(len(row.ids) + row.limit for row in rows), 64)
+    prefix = common_prefix([row.ids for row in rows])
+    forwards = merged_if_it_fits(model)
+    count = slots_that_fit(model, width, min(wanted, len(rows)))
+    log.info(
+        "generation: %d rows over %d slots (of %d at most) of %d tokens, the first %d of them read once, weights %s",
+        *(len(rows), count, wanted, width, len(prefix), "merged" if forwards else "as they are"),
+    )
+    held = Slots(model, count, width, forwards)
+    held.read_prefix(prefix)
+    return held
+
+
+def longest_first(rows: Sequence[Row]) -> deque[Row]:
+    return deque(sorted(rows, key=lambda row: (-len(row.ids), row.ids, row.index)))
+
+
+def common_prefix(prompts: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """What all begin with, but not all of any: its last token's logits choose the first new one."""
+    first, last = min(prompts), max(prompts)  # in the order of their tokens the two that have least in common
+    most = min(map(len, prompts)) - 1
+    same = (at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other)
+    return first[: min(next(same, most), most)]
+
+
+def groups(waiting: deque[Row], free: Sequence[int], shared: int) -> Iterator[list[tuple[int, Row]]]:
+    """Take rows for the free slots, in groups whose prompts, each once and padded, have at most PREFILL_TOKENS behind
+    the `shared` ones.
+    """
     group: list[tuple[int, Row]] = []
     for slot in free[: len(waiting)]:
         prompts = {row.ids for _, row in group} | {waiting[0].ids}
-        if group and len(prompts) * len(group[0][1].ids) > PREFILL_TOKENS:
+        if group and len(prompts) * (len(group[0][1].ids) - shared) > PREFILL_TOKENS:
             yield group
             group = []
         group.append((slot, waiting.popleft()))
@@ -313,12 +384,17 @@ def groups(waiting: deque[Row], free: Sequence[int]) -> Iterator[list[tuple[int,
 
 def admit(held: Slots, group: Sequence[tuple[int, Row]], sampling: Sampling | None, seed: int) -> dict[int, Live]:
     """Read the group's prompts into its slots, and choose every row's first token."""
-    prompts = {row.ids: 0 for _, row in group}
-    number = {ids: at for at, ids in enumerate(prompts)}
-    logits = held.read(list(prompts), [slot for slot, _ in group], [number[row.ids] for _, row in group])
+    logits = read(held, group)
     new = {slot: Live(row, uniforms(seed, row.index, row.limit) if sampling else ()) for slot, row in group}
     take(list(new.values()), logits, sampling)
     return new
+
+
+def read(held: Slots, group: Sequence[tuple[int, Row]]) -> Tensor:
+    """Each row's logits of its next token; a prompt that several rows have is read once."""
+    prompts = {row.ids: 0 for _, row in group}
+    number = {ids: at for at, ids in enumerate(prompts)}
+    return held.read(list(prompts), [slot for slot, _ in group], [number[row.ids] for _, row in group])
 
 
 def step(held: Slots, live: dict[int, Live], sampling: Sampling | None) -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
 
 from stages.core.models import Loaded
 from stages.core.recipe import Model
-from stages.core.slots import Row, decode, grouped_attention, masks, slots_that_fit
+from stages.core.slots import Row, common_prefix, decode, grouped_attention, masks, score_next, slots_that_fit
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +60,50 @@ def test_there_are_never_more_slots_than_memory_has_room_for(tiny: Loaded, monke
     assert slots_that_fit(tiny.base, 1000, wanted=64) == 10
     assert slots_that_fit(tiny.base, 1000, wanted=4) == 4
     assert slots_that_fit(tiny.base, 1_000_000, wanted=4) == 1
+
+
+def rows_with(prefix: int, rests: tuple[int, ...]) -> list[Row]:
+    generator = torch.Generator().manual_seed(4)
+    shared = tuple(torch.randint(300, 1000, (prefix,), generator=generator).tolist())
+    return [
+        Row(at, (*shared, 300 + at, *torch.randint(300, 1000, (rest,), generator=generator).tolist()), 12)
+        for at, rest in enumerate(rests)
+    ]
+
+
+@pytest.mark.parametrize("prefix", [1, 90, 200])  # the tiny model's sliding window is 128
+def test_what_prompts_begin_with_is_read_once_and_changes_no_answer(tiny: Loaded, prefix: int) -> None:
+    rows = rows_with(prefix, (0, 40, 3, 17, 150))
+    assert len(common_prefix([row.ids for row in rows])) == prefix
+    ended = [one for some in decode(tiny.base, rows, slots=2, end=[], sampling=None, seed=0) for one in some]
+    base: Any = tiny.base
+    for row, tokens in ended:
+        with torch.inference_mode():
+            found = base.generate(
+                input_ids=torch.tensor([row.ids]), max_new_tokens=12, min_new_tokens=12, do_sample=False
+            )
+        assert tokens == found[0, len(row.ids) :].tolist()
+    assert len(ended) == len(rows)
+
+
+def test_a_prefix_leaves_every_prompt_its_last_token() -> None:
+    assert common_prefix([(2, 5, 6), (2, 5, 6)]) == (2, 5)
+    assert common_prefix([(2, 5, 6, 7), (2, 5, 6)]) == (2, 5)
+    assert common_prefix([(2, 5, 6, 7), (2, 5, 9), (2, 8, 1, 1)]) == (2,)
+    assert common_prefix([(2, 3)]) == (2,)
+    assert common_prefix([(2,), (2, 4)]) == ()
+
+
+def test_a_next_token_has_the_log_probabilities_of_the_models_own_forward(tiny: Loaded) -> None:
+    rows = rows_with(60, (5, 33, 1))
+    for some in score_next(tiny.base, rows, slots=2):
+        for row, found in some:
+            with torch.inference_mode():
+                wanted = tiny.base(input_ids=torch.tensor([row.ids])).logits[0, -1].log_softmax(-1)
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_an_answer_is_over_where_it_is_said_to_be(tiny: Loaded) -> None:
+    rows = [Row(at, (2, 6 + at, 7), 20) for at in range(5)]
+    ended = decode(tiny.base, rows, slots=2, end=[], sampling=None, seed=0, stops=lambda tokens: len(tokens) == 3)
+    assert {len(tokens) for some in ended for _, tokens in some} == {3}

@@ -1,0 +1,79 @@
+"""Our model for lm-eval against lm-eval's own, request by request, in float32."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+
+from stages.core.exam_model import ExamModel, stops_at
+from stages.core.models import Loaded
+from stages.core.recipe import Model
+from tests.tiny_gemma import with_adapter
+
+EXAMPLES = "다음 중 열이 날 때 먼저 할 일은?\nA. 수분\nB. 수면\n정답： A\n\n" * 6
+QUESTIONS = (
+    "두통이 심한 환자에게 필요한 검사는?\nA. 뇌 영상\nB. 혈압\n정답：",
+    "약국에서 처방전을 보관하는 기간은 몇 년인가?\nA. 이 년\nB. 삼 년\nC. 오 년\n정답：",
+    "치아\n정답：",
+    "신생아의 정상 맥박은? 보호자는 아기가 잘 먹는다고 한다. 체온은 정상이고 피부색도 좋다.\nA. 60회\nB. 140회\n정답：",
+)
+
+
+@pytest.fixture(scope="module")
+def both(tiny_base: Path) -> tuple[Any, Any]:
+    """lm-eval's and ours over the same base with the same adapter."""
+    loaded = Loaded(Model(base=str(tiny_base), quantization="none", dtype="float32"))
+    model = with_adapter(loaded.base).eval()
+    stock, ours = (kind(pretrained=model, tokenizer=loaded.tokenizer, batch_size=2) for kind in (HFLM, ExamModel))
+    return stock, ours
+
+
+def asked(arguments: list[tuple[Any, ...]], kind: str = "generate_until") -> list[Instance]:
+    return [Instance(kind, {}, one, at) for at, one in enumerate(arguments)]
+
+
+def test_texts_are_those_of_lm_evals_own_model(both: tuple[Any, Any]) -> None:
+    settings = {"until": ["Q:", ".", "\n\n"], "do_sample": False, "temperature": 0.0, "max_gen_toks": 24}
+    requests = asked([(EXAMPLES + question, settings) for question in QUESTIONS])
+    stock, ours = (model.generate_until(requests, disable_tqdm=True) for model in both)
+    assert ours == stock
+    assert len(set(stock)) > 1
+
+
+def test_a_text_is_cut_before_its_first_stop_string_and_ends_there(both: tuple[Any, Any]) -> None:
+    """The tiny model never writes a full stop, so what it does write is made one."""
+    free = {"until": [], "do_sample": False, "temperature": 0.0, "max_gen_toks": 24}
+    whole = both[0].generate_until(asked([(EXAMPLES + QUESTIONS[0], free)]), disable_tqdm=True)[0]
+    stop = whole[len(whole) // 2 :][:2]
+    requests = asked([(EXAMPLES + question, free | {"until": [stop]}) for question in QUESTIONS])
+    stock, ours = (model.generate_until(requests, disable_tqdm=True) for model in both)
+    assert ours == stock
+    assert ours[0] == whole.split(stop)[0]
+    assert len(ours[0]) < len(whole)
+
+
+def test_log_probabilities_are_those_of_lm_evals_own_model(both: tuple[Any, Any]) -> None:
+    letters = [(EXAMPLES + question, letter) for question in QUESTIONS for letter in "ABCDE"]
+    longer = [(question, " 네 그렇습니다") for question in QUESTIONS]
+    for pairs in (letters, longer):
+        stock, ours = (model.loglikelihood(asked(pairs, "loglikelihood"), disable_tqdm=True) for model in both)
+        assert [value for value, _ in ours] == pytest.approx([value for value, _ in stock], abs=1e-4)
+        assert [best for _, best in ours] == [best for _, best in stock]
+
+
+def test_what_is_sampled_is_left_to_lm_evals_own_model(both: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HFLM, "generate_until", lambda self, requests, disable_tqdm: ["its own"] * len(requests))
+    sampled = {"until": [], "do_sample": True, "temperature": 0.7, "max_gen_toks": 4}
+    assert both[1].generate_until(asked([("질문", sampled)])) == ["its own"]
+
+
+def test_a_stop_string_is_found_where_tokens_meet_and_only_there() -> None:
+    words = ["가", "\n", "\n나", ".", "다"] + ["라"] * 60
+    reader = SimpleNamespace(read=lambda tokens: "".join(words[token] for token in tokens))
+    stops = stops_at(["\n\n", ""], reader.read)
+    assert not stops([0, 1])
+    assert stops([0, 1, 2])
+    assert not stops(list(range(3, 60)))
