@@ -15,7 +15,7 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, po
 
 from stages.core.errors import KormedError
 from stages.core.generation import Progress
-from stages.core.slots import Row, Stops, decode, score_next
+from stages.core.slots import Next, Row, Stops, decode, score_next
 
 LOOKED_AT = (
     32  # last tokens of an answer that are looked through for a stop string; lm-eval's longest has ten characters
@@ -23,7 +23,17 @@ LOOKED_AT = (
 
 
 class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
-    """What is neither greedy nor, for a log-probability, one token long is left to HFLM itself."""
+    """What is neither greedy nor, for a log-probability, one token long is left to HFLM itself.
+
+    `watched`: tokens whose log-probabilities are kept for every prompt that an answer is generated to, as the first
+    token of that answer; a later request for them costs nothing.
+    """
+
+    watched: tuple[int, ...] = ()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.seen: dict[tuple[int, ...], dict[int, tuple[float, bool]]] = {}
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         asked = [request.args[1] for request in requests]
@@ -45,6 +55,7 @@ class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
             sampling=None,
             seed=0,
             stops=stops_at(strings, self.tok_decode),
+            first=(lambda rows, after: self.keep(rows, after, self.watched)) if self.watched else None,
         )
         with told_of_memory(self.batch_size):
             for ended in answers:
@@ -68,21 +79,23 @@ class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
         if any(len(after) != 1 or len(before) >= self.max_length for _, before, after in requests):
             found: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
             return found
-        places: dict[tuple[int, ...], list[int]] = {}  # several continuations, such as the letters, of one context
-        for at, (_, before, _) in enumerate(requests):
-            places.setdefault(tuple(before), []).append(at)
-        rows = [Row(at, before, 1) for at, before in enumerate(places)]
-        scores = [(0.0, False)] * len(requests)
+        wanted: dict[tuple[int, ...], list[int]] = {}  # several continuations, such as the letters, of one context
+        for _, before, (token,) in requests:
+            if token not in self.seen.get(tuple(before), {}):
+                wanted.setdefault(tuple(before), []).append(token)
+        rows = [Row(at, before, 1) for at, before in enumerate(wanted)]
         progress = Progress(len(rows))
         with told_of_memory(self.batch_size):
-            for read in score_next(self.model, rows, slots=int(self.batch_size)):
+            for read, after in score_next(self.model, rows, slots=int(self.batch_size)):
                 progress.count(len(read), len(read))
-                for row, likely in read:
-                    best = int(likely.argmax())
-                    for at in places[row.ids]:
-                        (token,) = requests[at][2]
-                        scores[at] = (float(likely[token]), token == best)
-        return scores
+                self.keep(read, after, sorted({token for row in read for token in wanted[row.ids]}))
+        return [self.seen[tuple(before)][token] for _, before, (token,) in requests]
+
+    def keep(self, rows: Sequence[Row], after: Next, tokens: Sequence[int]) -> None:
+        """Log-probabilities of tokens after each prompt, and whether each is the likeliest."""
+        for row, values, best in zip(rows, after.of(tokens).tolist(), after.likeliest.tolist(), strict=True):
+            kept = {token: (value, token == best) for token, value in zip(tokens, values, strict=True)}
+            self.seen[row.ids] = self.seen.get(row.ids, {}) | kept
 
 
 def is_greedy(settings: dict[str, Any]) -> bool:

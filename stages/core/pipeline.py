@@ -281,9 +281,10 @@ class Run:
             path = named.get("path") if isinstance(named, Mapping) else named
             if isinstance(path, str) and Path(path).is_file():
                 hashes[f"{name}_sha256"] = artifacts.hash_file(Path(path))
-        benchmark = config.get("benchmark")
-        if benchmark and Path(benchmark).is_dir():
-            hashes["benchmark_sha256"] = artifacts.digest(artifacts.hash_folder(Path(benchmark)))
+        for name in ("benchmark", "task_folder"):
+            folder = config.get(name)
+            if folder and Path(folder).is_dir():
+                hashes[f"{name}_sha256"] = artifacts.digest(artifacts.hash_folder(Path(folder)))
         return hashes
 
     def standing(self, name: str) -> Standing:

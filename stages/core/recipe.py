@@ -393,7 +393,7 @@ class Dpo(Training):
 
 
 class Evaluate(Section):
-    """lm-eval's stock KorMedMCQA task, version 3.0, and answers to the held-out consults."""
+    """lm-eval's stock KorMedMCQA task, version 3.0, other tasks of lm-eval, and answers to the held-out consults."""
 
     seed: int
     model: Model
@@ -404,6 +404,15 @@ class Evaluate(Section):
     max_gen_toks: int | None = Field(None, gt=0)  # None: the task's own
     heldout_limit: int | None = Field(None, gt=0)  # held-out consults answered; None: all
     heldout_max_new_tokens: int = Field(512, gt=0)
+    tasks: tuple[str, ...] = ()  # other lm-eval tasks, groups or tags, so that a loss elsewhere shows
+    task_folder: Path | None = None  # folder of lm-eval task files (.yaml) of your own; None: lm-eval's tasks alone
+
+    @field_validator("tasks")
+    @classmethod
+    def _named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("a task is named twice")
+        return names
 
 
 class Compare(Section):

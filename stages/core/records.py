@@ -1,6 +1,7 @@
 """What flows between stages: frozen, typed records, one JSON object a line on disk."""
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -220,6 +221,22 @@ class Answer(Record):
     text: str
     extracted: str  # what lm-eval's filter made of `text`; "[invalid]" where it found no letter
     correct: bool
+    # natural log-probability of A to E as the next token after the same prompt; None: a letter is no single token of
+    # the base's tokenizer, or the file is from before this was written down
+    letters: tuple[float, ...] | None = Field(None, min_length=5, max_length=5)
+    read: Letter | None = None  # what a reading of `text` that knows Korean endings finds; None: nothing, or as above
+
+    @property
+    def likeliest(self) -> str | None:
+        """The letter with the highest log-probability; of equal ones, which bf16 makes at times, the first."""
+        return None if self.letters is None else LETTERS[self.letters.index(max(self.letters))]
+
+    @property
+    def confidence(self) -> float | None:
+        """The likeliest letter's probability, 0-1, among the five letters alone."""
+        if self.letters is None:
+            return None
+        return 1 / sum(math.exp(letter - max(self.letters)) for letter in self.letters)
 
 
 class HeldoutAnswer(Record):

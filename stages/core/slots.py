@@ -123,6 +123,19 @@ def masks(seen: Tensor, distance: Tensor, window: int | None, dtype: torch.dtype
     }
 
 
+@dataclass(frozen=True)
+class Next:
+    """What may come next after each of some prompts: the likeliest token, and log-probabilities [prompts, tokens] of
+    tokens that one asks for. Their own logits are float32: in bf16 two of five letters often have the same.
+    """
+
+    likeliest: Tensor
+    of: Callable[[Sequence[int]], Tensor]
+
+
+First = Callable[[Sequence[Row], Next], None]  # told of every prompt as it is read
+
+
 class Prefilled(Cache):
     """Keys and values of new prompts, layer by layer, as they were computed; `before` them stand those of a prefix."""
 
@@ -175,6 +188,7 @@ class Slots:
         self.logits = torch.zeros(count, self.head.weight.shape[0], device=self.device)
         self.prefix: Sequence[int] = ()
         self.before: list[tuple[Tensor, Tensor]] = []  # the prefix's keys and values, [1, key heads, length, size]
+        self.last = torch.empty(0)  # of the prompts that were read last, what the head made their logits of
         self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self.capturing = self.device.type == "cuda"
         self.pool = torch.cuda.graph_pool_handle() if self.capturing else None
@@ -213,7 +227,8 @@ class Slots:
                     held[into, :, :start] = before
                 held[into, :, start : start + width] = new[of]
         last = torch.tensor([len(rest) - 1 for rest in rests], device=self.device)
-        return self.score(hidden[torch.arange(len(rests), device=self.device), last])[of]
+        self.last = hidden[torch.arange(len(rests), device=self.device), last][of]
+        return self.score(self.last)
 
     @torch.inference_mode()
     def step(self, tokens: Sequence[int], positions: Sequence[int]) -> Tensor:
@@ -250,9 +265,22 @@ class Slots:
 
     def score(self, hidden: Tensor) -> Tensor:
         """float32 logits, soft-capped where the model has it, as its own forward and transformers' sampling do."""
-        logits: Tensor = self.head(hidden)
-        cap = self.config.final_logit_softcapping
-        return (logits if cap is None else (logits / cap).tanh() * cap).float()
+        return self.capped(self.head(hidden)).float()
+
+    def capped(self, logits: Tensor) -> Tensor:
+        cap: float | None = self.config.final_logit_softcapping
+        return logits if cap is None else (logits / cap).tanh() * cap
+
+    @torch.inference_mode()
+    def next_scores(self, logits: Tensor) -> Next:
+        """Of the prompts that were read last, whose `logits` these are."""
+        last, weight, total = self.last.float(), self.head.weight, logits.logsumexp(-1, keepdim=True)
+
+        @torch.inference_mode()
+        def of(tokens: Sequence[int]) -> Tensor:
+            return self.capped(last @ weight[torch.tensor(tokens, device=weight.device)].float().T) - total
+
+        return Next(logits.argmax(-1), of)
 
     def capture(self, width: int) -> None:
         """Record the step over `width` positions as a CUDA graph; without one where that fails."""
@@ -309,9 +337,10 @@ def decode(
     sampling: Sampling | None,
     seed: int,
     stops: Stops | None = None,
+    first: First | None = None,
 ) -> Iterator[list[tuple[Row, list[int]]]]:
     """Rows and their new tokens as they end: with one of `end` (their last token then), where `stops` says so, or at
-    their limit. What all prompts begin with is read once.
+    their limit. What all prompts begin with is read once. `first` hears what may come after each prompt.
     """
     if not rows:
         return
@@ -322,7 +351,7 @@ def decode(
         free = [slot for slot in range(held.count) if slot not in live]
         if waiting and len(free) >= min(len(waiting), -(-held.count // REFILL)):
             for group in groups(waiting, free, len(held.prefix)):
-                live |= admit(held, group, sampling, seed)
+                live |= admit(held, group, sampling, seed, first)
         else:
             step(held, live, sampling)
         ended = [slot for slot, one in live.items() if one.ended(end, stops)]
@@ -330,15 +359,15 @@ def decode(
             yield [(one.row, one.tokens) for one in map(live.pop, ended)]
 
 
-def score_next(model: Any, rows: Sequence[Row], *, slots: int) -> Iterator[list[tuple[Row, Tensor]]]:
-    """Rows and the float32 log-probabilities [vocabulary] of their next token, as they are read."""
+def score_next(model: Any, rows: Sequence[Row], *, slots: int) -> Iterator[tuple[list[Row], Next]]:
+    """Rows and what may come next after them, as they are read."""
     if not rows:
         return
     held = slots_for(model, rows, slots)
     waiting = longest_first(rows)
     while waiting:
         for group in groups(waiting, range(held.count), len(held.prefix)):
-            yield list(zip([row for _, row in group], read(held, group).log_softmax(-1), strict=True))
+            yield [row for _, row in group], held.next_scores(read(held, group))
 
 
 def slots_for(model: Any, rows: Sequence[Row], wanted: int) -> Slots:
@@ -382,9 +411,13 @@ def groups(waiting: deque[Row], free: Sequence[int], shared: int) -> Iterator[li
     yield group
 
 
-def admit(held: Slots, group: Sequence[tuple[int, Row]], sampling: Sampling | None, seed: int) -> dict[int, Live]:
+def admit(
+    held: Slots, group: Sequence[tuple[int, Row]], sampling: Sampling | None, seed: int, first: First | None
+) -> dict[int, Live]:
     """Read the group's prompts into its slots, and choose every row's first token."""
     logits = read(held, group)
+    if first is not None:
+        first([row for _, row in group], held.next_scores(logits))
     new = {slot: Live(row, uniforms(seed, row.index, row.limit) if sampling else ()) for slot, row in group}
     take(list(new.values()), logits, sampling)
     return new

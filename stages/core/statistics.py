@@ -161,6 +161,26 @@ def majority(targets: Sequence[str]) -> tuple[str, float]:
     return letter, count / len(targets)
 
 
+def calibration_error(confidences: Sequence[float], correct: Sequence[bool], bins: int = 15) -> float:
+    """Expected calibration error, 0-1: how far confidence and accuracy lie apart, weighted over bins of equal width.
+
+    Guo et al., On Calibration of Modern Neural Networks (arXiv 1706.04599), equation 3, with their 15 bins. Bins are
+    open below and closed above, as theirs are; a confidence of 0 is in the first.
+
+    Raises:
+        ValueError: there are no answers, the two differ in number, or a confidence is not within 0-1.
+    """
+    if not confidences:
+        raise ValueError("no answers")
+    if not all(0 <= confidence <= 1 for confidence in confidences):
+        raise ValueError("confidences within 0-1 were wanted")
+    gaps: dict[int, float] = {}
+    for confidence, is_right in zip(confidences, correct, strict=True):
+        place = max(0, math.ceil(confidence * bins) - 1)
+        gaps[place] = gaps.get(place, 0.0) + is_right - confidence
+    return sum(map(abs, gaps.values())) / len(confidences)
+
+
 def p_text(p: float) -> str:
     if p < 0.001:
         return "p < 0.001"

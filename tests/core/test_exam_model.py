@@ -8,6 +8,7 @@ import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from stages.core.exam_letters import letter_log_probabilities, letter_tokens
 from stages.core.exam_model import ExamModel, stops_at
 from stages.core.models import Loaded
 from stages.core.recipe import Model
@@ -62,6 +63,23 @@ def test_log_probabilities_are_those_of_lm_evals_own_model(both: tuple[Any, Any]
         stock, ours = (model.loglikelihood(asked(pairs, "loglikelihood"), disable_tqdm=True) for model in both)
         assert [value for value, _ in ours] == pytest.approx([value for value, _ in stock], abs=1e-4)
         assert [best for _, best in ours] == [best for _, best in stock]
+
+
+def test_the_letters_of_a_prompt_that_was_answered_cost_nothing_more(
+    both: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock, ours = both
+    contexts = [EXAMPLES + question for question in QUESTIONS[:2]]
+    settings = {"until": ["."], "do_sample": False, "temperature": 0.0, "max_gen_toks": 4}
+    monkeypatch.setattr(ours, "watched", letter_tokens(ours.tokenizer, ""))
+    monkeypatch.setattr(ours, "seen", {})
+    ours.generate_until(asked([(context, settings) for context in contexts]))
+    monkeypatch.setattr("stages.core.exam_model.score_next", None)
+    found = letter_log_probabilities(ours, contexts, "")
+    for context, letters in zip(contexts, found, strict=True):
+        pairs = [(context, letter) for letter in "ABCDE"]
+        wanted = [value for value, _ in stock.loglikelihood(asked(pairs, "loglikelihood"), disable_tqdm=True)]
+        assert letters == pytest.approx(wanted, abs=1e-4)
 
 
 def test_what_is_sampled_is_left_to_lm_evals_own_model(both: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:

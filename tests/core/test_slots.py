@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ from transformers.models.gemma2.modeling_gemma2 import eager_attention_forward
 
 from stages.core.models import Loaded
 from stages.core.recipe import Model
-from stages.core.slots import Row, common_prefix, decode, grouped_attention, masks, score_next, slots_that_fit
+from stages.core.slots import Next, Row, common_prefix, decode, grouped_attention, masks, score_next, slots_that_fit
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +97,19 @@ def test_a_prefix_leaves_every_prompt_its_last_token() -> None:
 
 def test_a_next_token_has_the_log_probabilities_of_the_models_own_forward(tiny: Loaded) -> None:
     rows = rows_with(60, (5, 33, 1))
-    for some in score_next(tiny.base, rows, slots=2):
-        for row, found in some:
+    heard: dict[int, list[float]] = {}
+
+    def first(some: Sequence[Row], after: Next) -> None:
+        heard.update(zip([row.index for row in some], after.of([300, 999, 1]).tolist(), strict=True))
+
+    list(decode(tiny.base, rows, slots=2, end=[], sampling=None, seed=0, first=first))
+    for some, after in score_next(tiny.base, rows, slots=2):
+        for row, found, best in zip(some, after.of([300, 999, 1]), after.likeliest, strict=True):
             with torch.inference_mode():
                 wanted = tiny.base(input_ids=torch.tensor([row.ids])).logits[0, -1].log_softmax(-1)
-            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(found, wanted[[300, 999, 1]], rtol=1e-4, atol=1e-4)
+            assert heard[row.index] == pytest.approx(found.tolist(), abs=1e-4)
+            assert best == wanted.argmax()
 
 
 def test_an_answer_is_over_where_it_is_said_to_be(tiny: Loaded) -> None:

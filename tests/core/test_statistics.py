@@ -5,6 +5,7 @@ import pytest
 from stages.core.statistics import (
     PairedTest,
     Score,
+    calibration_error,
     change_text,
     cohens_h,
     coin,
@@ -155,3 +156,26 @@ def test_fishers_lady_tasted_tea() -> None:
 def test_cohens_h_is_the_difference_of_his_tables_phi(one: float, other: float, h: float) -> None:
     """Cohen (1988), table 6.2.2: phi is 1.369 for 0.40, 1.471 for 0.45, 1.571 for 0.50, 1.875 for 0.65."""
     assert cohens_h(one, other) == pytest.approx(h, abs=0.0015)
+
+
+def test_calibration_error_is_the_gap_of_each_bin_weighted_by_its_answers() -> None:
+    """By hand, as arXiv 1706.04599 has it (equation 3), with 10 bins: 3 of 5 answers at 0.9 right, 1 of 2 at 0.55."""
+    confidences = [0.91, 0.91, 0.91, 0.91, 0.91, 0.55, 0.55]
+    correct = [True, True, True, False, False, True, False]
+    assert calibration_error(confidences, correct, bins=10) == pytest.approx(5 / 7 * 0.31 + 2 / 7 * 0.05)
+
+
+def test_gaps_cancel_within_a_bin_and_not_between_bins() -> None:
+    assert calibration_error([0.75, 0.75, 0.75, 0.75], [True, True, True, False]) == 0
+    assert calibration_error([0.25, 0.75], [True, False]) == 0.75
+
+
+def test_certainty_is_in_the_last_bin_and_none_in_the_first() -> None:
+    assert calibration_error([1.0, 0.0], [True, False]) == 0
+    assert calibration_error([1.0, 0.95], [False, True], bins=10) == pytest.approx(abs(-1.0 + 0.05) / 2)
+
+
+@pytest.mark.parametrize(("confidences", "correct"), [([], []), ([0.5], [True, False]), ([1.2], [True])])
+def test_calibration_wants_a_confidence_for_each_answer(confidences: list[float], correct: list[bool]) -> None:
+    with pytest.raises(ValueError):
+        calibration_error(confidences, correct)

@@ -1,0 +1,211 @@
+"""Three checkpoints on KorMedMCQA: our evaluation against three runs of the stock `lm_eval` command, side by side.
+
+    python -m tests.benchmarks.evaluation_speed BENCHMARK [--base FOLDER] [--limit N] [--new-tokens 8] [--json FILE]
+
+BENCHMARK is a folder as `prepare` leaves it (models/<recipe>/prepare/benchmark). Without --base it is Gemma-2-2b's
+shape with random weights, in NF4 on a GPU; random weights never write a stop string, so both get the same small number
+of new tokens. The checkpoints are the base and two random LoRA adapters. Five few-shot examples, Gemma's chat template.
+
+Stock: `lm_eval run --model hf --batch_size auto`, a process for each checkpoint, timed from start to end. Ours: one
+process for all three, timed likewise. Then how many letters and texts are the same, item by item: all in float32; in
+bf16 batches of another shape round otherwise, and single answers may differ.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+
+from stages import evaluate
+from stages.core import models
+from stages.core.exam_letters import letter_tokens
+from stages.core.exam_model import ExamModel
+from stages.core.pipeline import device
+from stages.core.recipe import Evaluate, Lora, Model
+from stages.core.records import Answer, read_jsonl, write_jsonl
+from tests.benchmarks.provenance import provenance
+from tests.benchmarks.published_shape import write_base
+
+FEWSHOT = 5
+ANSWERS = "answers.jsonl"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How both are run."""
+
+    model: Model
+    benchmark: Path
+    limit: int | None
+    new_tokens: int
+    batch_size: int
+
+    @property
+    def subsets(self) -> list[str]:
+        return sorted(folder.name for folder in self.benchmark.iterdir() if folder.is_dir())
+
+
+def write_adapters(model: Model, folder: Path) -> list[Path]:
+    """Two LoRA adapters that are not zero."""
+    made = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        config = LoraConfig(r=16, target_modules=list(Lora().targets), init_lora_weights=False)
+        models.save_adapter(get_peft_model(models.load_base(model), config), folder / f"adapter-{seed}", model)
+        made.append(folder / f"adapter-{seed}")
+    return made
+
+
+def ours(asked: Asked, checkpoints: list[Path | None], out: Path) -> None:
+    """Every checkpoint's answers to `out`/<number>/, with one base in memory."""
+    config = Evaluate(
+        seed=0,
+        model=asked.model,
+        fewshot=FEWSHOT,
+        limit=asked.limit,
+        batch_size=asked.batch_size,
+        max_gen_toks=asked.new_tokens,
+    )
+    loaded = models.loaded(asked.model)
+    with evaluate.stock_tasks(asked.benchmark, asked.subsets) as tasks:
+        for at, checkpoint in enumerate(checkpoints):
+            with loaded.checkpoint(checkpoint) as model:
+                exam_model = ExamModel(pretrained=model, tokenizer=loaded.tokenizer, batch_size=config.batch_size)
+                exam_model.watched = letter_tokens(loaded.tokenizer, evaluate.before_a_letter(config)) or ()
+                found = [
+                    answer
+                    for subset in asked.subsets
+                    for examined in [evaluate.examine(config, exam_model, tasks, subset)]
+                    for answer in evaluate.answered(config, exam_model, examined, subset)
+                ]
+            (out / str(at)).mkdir()
+            write_jsonl(out / str(at) / ANSWERS, found)
+
+
+def stock(asked: Asked, checkpoint: Path | None, base: Path, out: Path) -> None:
+    """The command as its documentation gives it, in a folder where the data set's name is a local folder's."""
+    (out / "sean0042").mkdir(parents=True)
+    (out / "sean0042" / "KorMedMCQA").symlink_to(asked.benchmark.resolve())
+    given = [f"pretrained={base}", f"dtype={asked.model.dtype}", "attn_implementation=eager"]
+    if checkpoint:
+        given.append(f"peft={checkpoint}")
+    if models.quantization(asked.model) == "nf4":
+        given += ["load_in_4bit=True", "bnb_4bit_quant_type=nf4", "bnb_4bit_use_double_quant=True"]
+        given.append(f"bnb_4bit_compute_dtype={asked.model.dtype}")
+    command = [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", ",".join(given)]
+    command += ["--tasks", ",".join(f"kormedmcqa_{subset}" for subset in asked.subsets), "--num_fewshot", str(FEWSHOT)]
+    command += ["--apply_chat_template", "--fewshot_as_multiturn", "false", "--log_samples", "--output_path", "out"]
+    command += ["--batch_size", "auto" if torch.cuda.is_available() else str(asked.batch_size)]  # auto wants a GPU
+    command += ["--gen_kwargs", f"max_gen_toks={asked.new_tokens}"]
+    command += ["--device", "cuda" if torch.cuda.is_available() else "cpu"]
+    command += ["--limit", str(asked.limit)] if asked.limit else []
+    environment = os.environ | {"HF_DATASETS_CACHE": str(out / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(command, cwd=out, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"lm_eval ended with {done.returncode}:\n{done.stderr[-3000:]}")
+
+
+def stock_answers(out: Path) -> dict[tuple[str, int], tuple[str, str]]:
+    """Text and letter of each item, by subset and number."""
+    return {
+        (file.name.split("_")[2], row["doc_id"]): (row["resps"][0][0], row["filtered_resps"][0])
+        for file in (out / "out").rglob("samples_kormedmcqa_*.jsonl")
+        for row in map(json.loads, file.read_text(encoding="utf-8").splitlines())
+    }
+
+
+def agreement(own: list[Answer], other: dict[tuple[str, int], tuple[str, str]]) -> dict[str, int]:
+    if {(one.subset, one.doc_id) for one in own} != set(other):
+        raise AssertionError("both were to be asked the same questions")
+    pairs = [((one.text, one.extracted), other[one.subset, one.doc_id]) for one in own]
+    return {
+        "questions": len(pairs),
+        "equal_texts": sum(one[0] == two[0] for one, two in pairs),
+        "equal_letters": sum(one[1] == two[1] for one, two in pairs),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("benchmark", type=Path)
+    parser.add_argument("--base", type=Path, help="a folder of real weights, unquantised")
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
+    parser.add_argument("--limit", type=int, help="questions a subset")
+    parser.add_argument("--new-tokens", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, default=64 if torch.cuda.is_available() else 8)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--tiny", action="store_true", help="a tiny Gemma instead, to try this script on a CPU")
+    parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.ours or Path(temporary)
+        base = given.base or folder / "base"
+        quantization = "none" if given.base or not torch.cuda.is_available() else "nf4"
+        model = Model.model_validate({"base": str(base), "quantization": quantization, "dtype": given.dtype})
+        asked = Asked(model, given.benchmark, given.limit, given.new_tokens, given.batch_size)
+        if given.ours:
+            ours(asked, [None, folder / "adapter-1", folder / "adapter-2"], folder)
+            return
+        found = compare(asked, folder, given.base is None, given.tiny)
+    print("\n".join(told(found)))
+    if given.json:
+        given.json.write_text(json.dumps(provenance() | found, indent=1), encoding="utf-8")
+
+
+def compare(asked: Asked, folder: Path, random: bool, tiny: bool) -> dict[str, Any]:
+    base = Path(asked.model.base)
+    if random:
+        write_base(base, tiny=tiny)
+    same_for_stock = write_stock_base(asked.model, folder / "stock-base")
+    adapters = write_adapters(asked.model, folder)
+    models.release()
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-m", __spec__.name, *sys.argv[1:], "--ours", str(folder)], check=True)
+    seconds = {"ours": [time.monotonic() - started], "stock": []}
+    same = []
+    for at, checkpoint in enumerate([None, *adapters]):
+        out = folder / f"stock-{at}"
+        started = time.monotonic()
+        stock(asked, checkpoint, same_for_stock, out)
+        seconds["stock"].append(time.monotonic() - started)
+        same.append(agreement(read_jsonl(folder / str(at) / ANSWERS, Answer), stock_answers(out)))
+    return {"model": asked.model.model_dump(), "seconds": seconds, "agreement": same}
+
+
+def write_stock_base(model: Model, folder: Path) -> Path:
+    """The same weights, with the chat template and the ends of an answer that Gemma's own releases declare in files."""
+    folder.mkdir()
+    loaded = models.loaded(model)
+    loaded.tokenizer.save_pretrained(folder)
+    loaded.base.generation_config.save_pretrained(folder)
+    for file in Path(model.base).iterdir():
+        if not (folder / file.name).exists():
+            (folder / file.name).symlink_to(file.resolve())
+    return folder
+
+
+def told(found: dict[str, Any]) -> list[str]:
+    ours_took, stock_took = (sum(found["seconds"][name]) for name in ("ours", "stock"))
+    each = ", ".join(f"{seconds:.0f}" for seconds in found["seconds"]["stock"])
+    return [
+        f"{device()}, {found['model']['dtype']}, {found['model']['quantization']}",
+        f"three runs of lm_eval: {stock_took:.0f} s ({each}); ours: {ours_took:.0f} s, {stock_took / ours_took:.1f} x",
+        *(
+            f"checkpoint {at}, {same['questions']} questions: {same['equal_letters']} letters, {same['equal_texts']} "
+            f"texts equal"
+            for at, same in enumerate(found["agreement"])
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main()
