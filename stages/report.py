@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from markupsafe import Markup
 
-from stages.core import agreement_page, data_page, findings, learning, plots, statistics, wording
+from stages.core import agreement_page, beside, data_page, findings, learning, plots, statistics, wording
 from stages.core.pages import environment
 from stages.core.pipeline import duration
 from stages.core.recipe import Report
@@ -87,6 +87,8 @@ def run(
         "rows": rows,
         "end": plots.ticks(0, max(100 * cell.score.interval.high for row in rows for cell in row.cells), 5)[-1],
         "contrasts": contrasts,
+        "readings": beside.readings(evaluations),
+        "unread": beside.unread(evaluations),
         "uneven": findings.uneven(evaluations),
         "sft_charts": charts(sft, "sft", [Chart("loss", "loss")]),
         "sft_remarks": learning.loss_remarks(findings.read_log(sft / "log.jsonl")),

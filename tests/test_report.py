@@ -1,6 +1,7 @@
 """report: what a reader must be able to trust, on small real artifact folders."""
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -443,6 +444,41 @@ def test_a_base_that_knew_nothing_has_no_relative_change(two: Path) -> None:
 def test_failed_extraction_and_the_best_single_letter_stand_beside_the_scores(two: Path) -> None:
     _, markdown = made(two)
     assert "| nurse | 60 (60.0 %) | 59 (59.0 %) | A 20.00 % |" in markdown
+
+
+def test_the_same_answers_read_in_other_ways_stand_beside_the_headline(two: Path) -> None:
+    """Right of 10: 2 as the task reads them, 6 with Korean endings, 6 by the likeliest letter, which has 0.6 each time."""
+    for checkpoint in ("base", "sft"):
+        write_evaluation(two, checkpoint, {"doctor": (2, 10)}, settings={"letters_as": list("ABCDE")})
+        file = two / "evaluate" / checkpoint / "answers.jsonl"
+        answers = read_jsonl(file, Answer)
+        letters = {letter: [0.1] * 5 for letter in "ABCDE"}
+        for at, letter in enumerate("ABCDE"):
+            letters[letter][at] = 0.6
+        changed = [
+            answer.model_copy(
+                update={
+                    "text": f"{answer.target}입니다" if number < 6 else "모르겠습니다",
+                    "read": answer.target if number < 6 else None,
+                    "letters": tuple(math.log(p) for p in letters[answer.target if number < 5 else "A"]),
+                }
+            )
+            for number, answer in enumerate(answers)
+        ]
+        write_jsonl(file, changed)
+    html, markdown = made(two)
+    assert "| right as lm-eval's task reads them (the table above) | 20.00 % (5.7–51.0) |" in markdown
+    assert "| right as read with Korean endings (“B입니다”, “②”) | 60.00 % (31.3–83.2) |" in markdown
+    assert "| right by the likeliest letter, nothing written | 60.00 % (31.3–83.2) |" in markdown  # question 5 is an A
+    assert "| no letter: as the task reads them; with Korean endings | 8; 4 | 8; 4 |" in markdown
+    assert "| calibration error of the likeliest letter | 0.0 points | 0.0 points |" in markdown
+    assert "| A written (2 times right) | 1 | 1 |" in markdown
+    assert "60.00 % (31.3–83.2)" in words(html)
+    assert "C입니다 C C" in words(html)
+
+
+def test_an_evaluation_of_old_has_no_other_readings(two: Path) -> None:
+    assert all("read in other ways" not in page for page in made(two))
 
 
 def test_a_limit_is_printed_under_the_table(two: Path) -> None:

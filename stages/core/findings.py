@@ -67,6 +67,7 @@ class Settings(Facts):
     dtype: str
     quantization: str
     lm_eval: str
+    letters_as: tuple[str, ...] | None = None  # None: answers were read in one way only
 
 
 class LabelLengths(Facts):

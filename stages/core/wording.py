@@ -8,7 +8,7 @@ from stages.core.eda import Eda, FlowStep, Lengths, Move
 from stages.core.findings import Contrast, Generated, Labels, Proof, Reason, Row, Settings, Winrate
 from stages.core.plots import Curve
 from stages.core.records import is_simulated
-from stages.core.statistics import PairedTest, p_text, smallest_shown
+from stages.core.statistics import PairedTest, Score, p_text, smallest_shown
 
 NAMES = {"base": "base", "sft": "SFT", "dpo": "DPO"}
 TASK_TOKENS = 1024  # max_gen_toks of kormedmcqa 3.0
@@ -67,6 +67,14 @@ def simulated_among(annotators: Sequence[str]) -> str:
 def points(test: PairedTest) -> str:
     """Net change in percentage points, with its sign."""
     return "0.0" if test.gained == test.lost else f"{test.points:+.1f}".replace("-", "−")
+
+
+def scored(score: Score | None) -> str:
+    """A share of right answers with its 95 % interval; a dash where there is none."""
+    if score is None:
+        return "–"
+    low, high = 100 * score.interval.low, 100 * score.interval.high
+    return f"{score.percent:.2f} % ({low:.1f}–{high:.1f})"
 
 
 def resolution(test: PairedTest) -> str:

@@ -74,12 +74,19 @@ def test_the_letters_of_a_prompt_that_was_answered_cost_nothing_more(
     monkeypatch.setattr(ours, "watched", letter_tokens(ours.tokenizer, ""))
     monkeypatch.setattr(ours, "seen", {})
     ours.generate_until(asked([(context, settings) for context in contexts]))
-    monkeypatch.setattr("stages.core.exam_model.score_next", None)
+    asked_anew: list[object] = []
+
+    def score_next(model: object, rows: list[object], slots: int) -> list[object]:
+        asked_anew.extend(rows)
+        return []
+
+    monkeypatch.setattr("stages.core.exam_model.score_next", score_next)
     found = letter_log_probabilities(ours, contexts, "")
     for context, letters in zip(contexts, found, strict=True):
         pairs = [(context, letter) for letter in "ABCDE"]
         wanted = [value for value, _ in stock.loglikelihood(asked(pairs, "loglikelihood"), disable_tqdm=True)]
         assert letters == pytest.approx(wanted, abs=1e-4)
+    assert not asked_anew
 
 
 def test_what_is_sampled_is_left_to_lm_evals_own_model(both: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
