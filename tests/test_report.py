@@ -447,7 +447,7 @@ def test_failed_extraction_and_the_best_single_letter_stand_beside_the_scores(tw
 
 
 def test_the_same_answers_read_in_other_ways_stand_beside_the_headline(two: Path) -> None:
-    """Right of 10: 2 as the task reads them, 6 with Korean endings, 6 by the likeliest letter, which has 0.6 each time."""
+    """Of 10 right: 2 as the task reads them, 6 with Korean endings, 6 by the likeliest letter, which has 0.6 each."""
     for checkpoint in ("base", "sft"):
         write_evaluation(two, checkpoint, {"doctor": (2, 10)}, settings={"letters_as": list("ABCDE")})
         file = two / "evaluate" / checkpoint / "answers.jsonl"
