@@ -308,7 +308,7 @@ def test_search_and_filters_find_what_they_should(
     expect_total(page, 1)
     assert shown(page) == 802
     page.shoot("search")
-    page.press("1")
+    page.label(LABELS["a"]).first.click()  # a key may come before the page has taken the focus back from the search
     page.window.locator(".button--submit").click()
     expect_acknowledged(page, 1)
 
