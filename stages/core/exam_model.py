@@ -44,6 +44,11 @@ class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
         if not is_greedy(settings) or any(other != asked[0] for other in asked):
             found: list[str] = super().generate_until(requests, disable_tqdm)
             return found
+        if limit >= self.max_length:
+            raise KormedError(
+                f"evaluate: up to {limit} new tokens leave no room for a question in the base's {self.max_length}; lower "
+                f"evaluate.max_gen_toks"
+            )
         rows = [Row(at, self.context(request.args[0], limit), limit) for at, request in enumerate(requests)]
         texts = [""] * len(rows)
         progress = Progress(len(rows))

@@ -8,6 +8,7 @@ import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
+from stages.core.errors import KormedError
 from stages.core.exam_letters import letter_log_probabilities, letter_tokens
 from stages.core.exam_model import ExamModel, stops_at
 from stages.core.models import Loaded
@@ -87,6 +88,12 @@ def test_the_letters_of_a_prompt_that_was_answered_cost_nothing_more(
         wanted = [value for value, _ in stock.loglikelihood(asked(pairs, "loglikelihood"), disable_tqdm=True)]
         assert letters == pytest.approx(wanted, abs=1e-4)
     assert not asked_anew
+
+
+def test_an_answer_as_long_as_the_base_can_hold_is_refused(both: tuple[Any, Any]) -> None:
+    settings = {"until": ["."], "do_sample": False, "temperature": 0.0, "max_gen_toks": 2048}
+    with pytest.raises(KormedError, match=r"2048 new tokens leave no room .* lower evaluate\.max_gen_toks"):
+        both[1].generate_until(asked([("질문", settings)]))
 
 
 def test_what_is_sampled_is_left_to_lm_evals_own_model(both: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
