@@ -46,8 +46,8 @@ class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
             return found
         if limit >= self.max_length:
             raise KormedError(
-                f"evaluate: up to {limit} new tokens leave no room for a question in the base's {self.max_length}; lower "
-                f"evaluate.max_gen_toks"
+                f"evaluate: up to {limit} new tokens leave no room for a question in the base's {self.max_length}; "
+                f"lower evaluate.max_gen_toks"
             )
         rows = [Row(at, self.context(request.args[0], limit), limit) for at, request in enumerate(requests)]
         texts = [""] * len(rows)
