@@ -59,6 +59,7 @@ def run(
         exam_model.watched = letter_tokens(loaded.tokenizer, before_a_letter(config)) or ()
         answers = {subset: answers_to(config, out, exam_model, tasks, subset) for subset in subsets}
         longest = config.max_gen_toks or stock_task(tasks, subsets[0]).config.generation_kwargs["max_gen_toks"]
+        exam_model.watched = ()
         figures = run_others(config, out, exam_model, others)
         if adapter is not None:
             consults = read_jsonl(prepare / "consults" / "heldout.jsonl", Consult)[: config.heldout_limit]

@@ -17,16 +17,15 @@ from stages.core.errors import KormedError
 from stages.core.generation import Progress
 from stages.core.slots import Next, Row, Stops, decode, score_next
 
-LOOKED_AT = (
-    32  # last tokens of an answer that are looked through for a stop string; lm-eval's longest has ten characters
-)
+LOOKED_AT = 32  # last tokens of an answer that are looked through for a stop string; a longer one costs time only
 
 
 class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
     """What is neither greedy nor, for a log-probability, one token long is left to HFLM itself.
 
     `watched`: tokens whose log-probabilities are kept for every prompt that an answer is generated to, as the first
-    token of that answer; a later request for them costs nothing.
+    token of that answer; a later request for them costs nothing. A token's own logit is float32, where HFLM in bf16 has
+    two decimals and ties.
     """
 
     watched: tuple[int, ...] = ()
@@ -36,6 +35,8 @@ class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
         self.seen: dict[tuple[int, ...], dict[int, tuple[float, bool]]] = {}
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        if not requests:
+            return []
         asked = [request.args[1] for request in requests]
         settings: dict[str, Any] = dict(normalize_gen_kwargs(asked[0], self.max_gen_toks))
         limit = settings.pop("max_gen_toks")
@@ -47,7 +48,7 @@ class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
         if limit >= self.max_length:
             raise KormedError(
                 f"evaluate: up to {limit} new tokens leave no room for a question in the base's {self.max_length}; "
-                f"lower evaluate.max_gen_toks"
+                f"lower evaluate.max_gen_toks, or take the task that asks for so many out of evaluate.tasks"
             )
         rows = [Row(at, self.context(request.args[0], limit), limit) for at, request in enumerate(requests)]
         texts = [""] * len(rows)
@@ -59,7 +60,7 @@ class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
             end=list(self.model.generation_config.eos_token_id),
             sampling=None,
             seed=0,
-            stops=stops_at(strings, self.tok_decode),
+            stops=stops_at(strings, lambda tokens: self.tok_decode(tokens, skip_special_tokens=False)),
             first=(lambda rows, after: self.keep(rows, after, self.watched)) if self.watched else None,
         )
         with told_of_memory(self.batch_size):

@@ -92,9 +92,10 @@ def load_base(model: Model, shardable: bool = False) -> PreTrainedModel:
     base: PreTrainedModel = from_pretrained(AutoModelForCausalLM, model, **options)
     if kind == "nf4" and not torch.cuda.is_available():
         keep_gradients(base)
-    tokens = [base.config.get_text_config().eos_token_id, load_tokenizer(model).convert_tokens_to_ids(END_OF_TURN)]
+    ends = base.config.get_text_config().eos_token_id  # a list in Gemma 3's instruction-tuned releases
+    tokens = [*(ends if isinstance(ends, list) else [ends]), load_tokenizer(model).convert_tokens_to_ids(END_OF_TURN)]
     # As Gemma's instruction-tuned releases have it. Without it generation runs on past the end of the answer.
-    base.generation_config.eos_token_id = [t for t in tokens if isinstance(t, int)]
+    base.generation_config.eos_token_id = list(dict.fromkeys(t for t in tokens if isinstance(t, int)))
     return base
 
 

@@ -274,11 +274,14 @@ class Slots:
     @torch.inference_mode()
     def next_scores(self, logits: Tensor) -> Next:
         """Of the prompts that were read last, whose `logits` these are."""
-        last, weight, total = self.last.float(), self.head.weight, logits.logsumexp(-1, keepdim=True)
+        last, weight = self.last.float(), self.head.weight
 
         @torch.inference_mode()
         def of(tokens: Sequence[int]) -> Tensor:
-            return self.capped(last @ weight[torch.tensor(tokens, device=weight.device)].float().T) - total
+            asked = torch.tensor(tokens, device=weight.device)
+            exact = logits.clone()
+            exact[:, asked] = self.capped(last @ weight[asked].float().T)
+            return exact.log_softmax(-1)[:, asked]
 
         return Next(logits.argmax(-1), of)
 

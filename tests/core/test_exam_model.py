@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
@@ -55,6 +56,23 @@ def test_a_text_is_cut_before_its_first_stop_string_and_ends_there(both: tuple[A
     assert ours == stock
     assert ours[0] == whole.split(stop)[0]
     assert len(ours[0]) < len(whole)
+
+
+def test_a_special_token_among_the_stop_strings_ends_an_answer(tiny_base: Path) -> None:
+    """HFLM at batch 1, since in a larger one it goes on until every answer has ended."""
+    loaded = Loaded(Model(base=str(tiny_base), quantization="none", dtype="float32"))
+    stock, ours = (kind(pretrained=loaded.base, tokenizer=loaded.tokenizer, batch_size=1) for kind in (HFLM, ExamModel))
+    free = {"until": [], "do_sample": False, "temperature": 0.0, "max_gen_toks": 12}
+    with torch.no_grad():
+        head = loaded.base.get_output_embeddings().weight
+        head[loaded.tokenizer.convert_tokens_to_ids("<start_of_turn>")] = head[300:1000].mean(0) * 40
+    for until in ([], ["<start_of_turn>"], ["<eos>"]):
+        requests = asked([(QUESTIONS[0], free | {"until": until})])
+        assert ours.generate_until(requests) == stock.generate_until(requests, disable_tqdm=True)
+
+
+def test_nothing_asked_is_nothing_answered(both: tuple[Any, Any]) -> None:
+    assert both[1].generate_until([]) == []
 
 
 def test_log_probabilities_are_those_of_lm_evals_own_model(both: tuple[Any, Any]) -> None:

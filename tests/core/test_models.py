@@ -150,3 +150,13 @@ def test_a_tokenizer_that_takes_the_end_of_a_turn_apart_is_refused(tiny_base: Pa
     (base / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     with pytest.raises(KormedError, match=r"base: its tokenizer makes \d+ tokens of <end_of_turn> and one was wanted"):
         models.load_tokenizer(Model(base=str(base)))
+
+
+def test_a_base_with_several_ends_keeps_them_all(tiny_base: Path, tmp_path: Path) -> None:
+    """Gemma 3's instruction-tuned releases declare a list."""
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    settings = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    (base / "config.json").write_text(json.dumps(settings | {"eos_token_id": [1, 7]}), encoding="utf-8")
+    loaded = models.load_base(model(base))
+    end = models.load_tokenizer(model(base)).convert_tokens_to_ids(END_OF_TURN)
+    assert loaded.generation_config.eos_token_id == [1, 7, end]
