@@ -3,8 +3,9 @@
 All of it is arithmetic on the recipe, the model's shape and the rows' lengths. It leaves out what the CUDA context and
 the allocator's fragments take, and the vocabulary's logits, of which only a chunk exists at a time.
 
-Held against what was measured on an H100 and an H200 at Gemma-2-2b's shape (NF4, r 16): within a twentieth without
-checkpointing and an eighth below with it; tests/core/test_estimate.py has the comparison.
+Held against what was measured on an H100 and an H200 at Gemma-2-2b's shape (NF4, r 16): within a twentieth where
+SFT keeps its activations, up to a seventh below with checkpointing, and in DPO, whose batches differ in length, up to
+a sixth above; tests/core/test_estimate.py has the comparison.
 """
 
 import math

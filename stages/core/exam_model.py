@@ -114,10 +114,9 @@ def stops_at(strings: Sequence[str], read: Callable[[Sequence[int]], str]) -> St
     wanted = [string for string in strings if string]
 
     def stops(tokens: Sequence[int]) -> bool:
-        return any(
-            string in read(tokens[-LOOKED_AT:]) and (len(tokens) <= LOOKED_AT or string in read(tokens))
-            for string in wanted
-        )
+        near = read(tokens[-LOOKED_AT:])
+        found = [string for string in wanted if string in near]
+        return bool(found) and (len(tokens) <= LOOKED_AT or any(string in read(tokens) for string in found))
 
     return stops
 

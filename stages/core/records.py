@@ -228,7 +228,7 @@ class Answer(Record):
 
     @property
     def likeliest(self) -> str | None:
-        """The letter with the highest log-probability; of equal ones, which bf16 makes at times, the first."""
+        """The letter with the highest log-probability; of equal ones the first."""
         return None if self.letters is None else LETTERS[self.letters.index(max(self.letters))]
 
     @property

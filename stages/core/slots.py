@@ -219,13 +219,11 @@ class Slots:
         cache = Prefilled(self.before)
         hidden = self.run(ids, places[None, start:].expand_as(ids), distance >= 0, distance, cache)
         into, of = torch.tensor(slots, device=self.device), torch.tensor(which, device=self.device)
-        for layer, kept in enumerate(cache.kept):
-            for held, new, before in zip(
-                (self.keys[layer], self.values[layer]), kept, self.before[layer] if start else (None, None), strict=True
-            ):
-                if before is not None:  # each time: a step writes at position 0 of the slots that are not in use
-                    held[into, :, :start] = before
-                held[into, :, start : start + width] = new[of]
+        for layer, (key, value) in enumerate(cache.kept):
+            if start:  # each time: a step writes at position 0 of the slots that are not in use
+                self.keys[layer][into, :, :start], self.values[layer][into, :, :start] = self.before[layer]
+            self.keys[layer][into, :, start : start + width] = key[of]
+            self.values[layer][into, :, start : start + width] = value[of]
         last = torch.tensor([len(rest) - 1 for rest in rests], device=self.device)
         self.last = hidden[torch.arange(len(rests), device=self.device), last][of]
         return self.score(self.last)

@@ -26,6 +26,13 @@ def write_task(folder: Path, name: str, rows: Path | str, kind: str = "multiple_
     (folder / f"{name}.yaml").write_text(TASK.format(name=name, rows=rows, kind=kind), encoding="utf-8")
 
 
+def write_whole_task(folder: Path) -> str:
+    """The task "manners" with its data, which lm-eval can load; returns what its file says."""
+    (folder / "rows.jsonl").write_text('{"question": "인사?", "answer": 0}\n', encoding="utf-8")
+    write_task(folder / "tasks", "manners", folder / "rows.jsonl")
+    return (folder / "tasks" / "manners.yaml").read_text(encoding="utf-8")
+
+
 def test_an_unknown_task_is_refused_with_names_that_are_near() -> None:
     with pytest.raises(KormedError, match=r"hellaswagg: no task of lm-eval has this name.*did you mean.*hellaswag"):
         other_tasks.find(["hellaswagg"], None)
@@ -43,19 +50,15 @@ def test_a_task_without_its_data_is_refused_before_anything_is_asked(tmp_path: P
 
 
 def test_a_task_whose_prompt_cannot_be_written_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"question": "인사?", "answer": 0}\n', encoding="utf-8")
-    write_task(tmp_path / "tasks", "manners", tmp_path / "rows.jsonl")
-    file = tmp_path / "tasks" / "manners.yaml"
-    file.write_text(file.read_text(encoding="utf-8").replace("{{question}}", "{{question.wrong.deeper}}"))
+    content = write_whole_task(tmp_path).replace("{{question}}", "{{question.wrong.deeper}}")
+    (tmp_path / "tasks" / "manners.yaml").write_text(content, encoding="utf-8")
     with pytest.raises(KormedError, match=r"manners: lm-eval cannot load this task: UndefinedError"):
         other_tasks.find(["manners"], tmp_path / "tasks")
 
 
 def test_a_task_that_runs_what_the_model_writes_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"question": "인사?", "answer": 0}\n', encoding="utf-8")
-    write_task(tmp_path / "tasks", "manners", tmp_path / "rows.jsonl")
-    file = tmp_path / "tasks" / "manners.yaml"
-    file.write_text(file.read_text(encoding="utf-8") + "unsafe_code: true\n", encoding="utf-8")
+    content = write_whole_task(tmp_path) + "unsafe_code: true\n"
+    (tmp_path / "tasks" / "manners.yaml").write_text(content, encoding="utf-8")
     with pytest.raises(KormedError, match="manners: runs code that the model writes"):
         other_tasks.find(["manners"], tmp_path / "tasks")
 
