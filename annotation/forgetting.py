@@ -29,7 +29,7 @@ from stages.core.records import Response, read_appended, read_whole_lines
 from stages.core.votes import newest, submitted
 
 BATCH = 500  # records a request; the server takes no more
-FROM_RESPONSES = ("agreement", "preferences", "dpo", "evaluate/dpo", "compare", "winrate", "report")
+FROM_RESPONSES = ("agreement", "preferences", "dpo", "evaluate/dpo", "head_to_head", "winrate", "report")
 
 
 @dataclass(frozen=True)

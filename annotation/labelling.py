@@ -247,7 +247,7 @@ def describe_conflicts(state: conflicts.Conflicts, before: Sequence[str] | set[s
 
 def _pushed(client: argilla.Argilla, run: Run) -> list[Round]:
     """The run's rounds that people can see."""
-    names: tuple[RoundName, ...] = ("label", "adjudication") + (("compare",) if run.manifest("compare") else ())
+    names: tuple[RoundName, ...] = ("label", "adjudication") + (("compare",) if run.manifest("head_to_head") else ())
     return [round for round in (ROUNDS[name](run) for name in names) if find_pushed(client, round)]
 
 

@@ -114,7 +114,7 @@ def adjudication(run: Run, undecided: Sequence[Comparison] = (), said: Mapping[s
 
 def compare(run: Run) -> Round:
     """Raises KormedError where the run has no pairs of SFT's and DPO's answers yet."""
-    comparisons = tuple(read_comparisons(run, "compare"))
+    comparisons = tuple(read_comparisons(run, "head_to_head"))
     config = run.recipe.annotation
     return Round(
         "compare",

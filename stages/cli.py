@@ -276,15 +276,15 @@ def agreement(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
     click.echo(f"agreement: {run.path('agreement') / 'agreement.html'}")
 
 
-@main.command()
+@main.command(name="head-to-head")
 @stage_command
-def compare(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
+def head_to_head(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
     """SFT's and DPO's answers to held-out consults as blinded pairs, for `annotate serve --round compare`.
 
     \b
-    kormed compare recipes/demo/demo.yaml
+    kormed head-to-head recipes/demo/demo.yaml
     """
-    bring(open_run(recipe, overrides), "compare", force)
+    bring(open_run(recipe, overrides), "head_to_head", force)
 
 
 @main.command()
@@ -674,7 +674,7 @@ def bring(run: "Run", name: str, force: bool) -> None:
 
 def bring_round(run: "Run", round: "RoundName") -> None:
     """What a round is about, made now if it is missing."""
-    run.bring("compare" if round == "compare" else "candidates")
+    run.bring("head_to_head" if round == "compare" else "candidates")
 
 
 def pull_if_missing(run: "Run") -> None:

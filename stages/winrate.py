@@ -15,7 +15,7 @@ import numpy
 from stages.core.artifacts import write_json
 from stages.core.checkpoint_pairs import IDENTICAL, Outcome, outcome
 from stages.core.errors import KormedError
-from stages.core.recipe import Compare
+from stages.core.recipe import HeadToHead
 from stages.core.records import Comparison, Dropped, Response, is_simulated, read_jsonl, read_whole_lines
 from stages.core.statistics import LEVEL, Interval, mcnemar, p_text, wilson
 from stages.core.votes import majority, newest, submitted
@@ -25,9 +25,9 @@ log = logging.getLogger("kormed")
 FEW = 40  # judged comparisons up to which Wilson's interval is the better one (Brown, Cai and DasGupta 2001)
 
 
-def run(config: Compare, out: Path, *, compare: Path, verdicts: Path) -> dict[str, float]:
-    comparisons = {row.id: row for row in read_jsonl(compare / "comparisons.jsonl", Comparison)}
-    identical = sum(row.kind == IDENTICAL for row in read_jsonl(compare / "dropped.jsonl", Dropped))
+def run(config: HeadToHead, out: Path, *, head_to_head: Path, verdicts: Path) -> dict[str, float]:
+    comparisons = {row.id: row for row in read_jsonl(head_to_head / "comparisons.jsonl", Comparison)}
+    identical = sum(row.kind == IDENTICAL for row in read_jsonl(head_to_head / "dropped.jsonl", Dropped))
     entered = read_whole_lines(verdicts, Response)
     if strangers := sum(response.comparison_id not in comparisons for response in entered):
         log.info("winrate: %d responses are to comparisons of other answers; they stay in the file", strangers)
@@ -46,9 +46,9 @@ def run(config: Compare, out: Path, *, compare: Path, verdicts: Path) -> dict[st
     }
     if not judged:
         raise KormedError(
-            f"{verdicts}: none of the {len(comparisons)} comparisons of {compare} is decided ({counts['undecided']} "
-            f"undecided, {unjudged} without a submitted response); `make compare-label` shows them to the annotators, "
-            f"`make pull` brings what they said"
+            f"{verdicts}: none of the {len(comparisons)} comparisons of {head_to_head} is decided "
+            f"({counts['undecided']} undecided, {unjudged} without a submitted response); `make compare-label` shows "
+            f"them to the annotators, `make pull` brings what they said"
         )
     range_95 = interval(outcomes, config)
     measured = {
@@ -72,7 +72,7 @@ def win_rate(outcomes: Counter[Outcome]) -> float:
     return (outcomes["dpo"] + (outcomes["tie"] + outcomes["both_bad"]) / 2) / outcomes.total()
 
 
-def interval(outcomes: Counter[Outcome], config: Compare) -> Interval:
+def interval(outcomes: Counter[Outcome], config: HeadToHead) -> Interval:
     """95 % interval of the win rate: the percentile bootstrap over consults, of few consults widened to Wilson's.
 
     Of 5 or 10 consults and a true win rate of 0.925 the bootstrap alone held it in 42 % and 66 % of 1,500 simulated

@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stages import cli
+from stages.core import pipeline
 from stages.core.artifacts import MANIFEST, PREVIOUS
 from stages.core.errors import KormedError, ProofFailed
 from stages.core.pipeline import PIPELINE, STAGES
@@ -158,7 +159,7 @@ def test_an_example_that_does_not_work_would_be_found(line: str, monkeypatch: py
 
 
 def test_every_stage_of_the_pipeline_has_its_command() -> None:
-    assert {stage.name.partition("/")[0] for stage in PIPELINE} <= {path[0] for path in COMMANDS}
+    assert {pipeline.command(stage.name).partition(" ")[0] for stage in PIPELINE} <= {path[0] for path in COMMANDS}
 
 
 def test_help_lists_every_command_with_its_sentence(desk: Desk) -> None:

@@ -11,7 +11,7 @@ import pytest
 from stages import winrate
 from stages.core.checkpoint_pairs import IDENTICAL, Outcome, pair
 from stages.core.errors import KormedError
-from stages.core.recipe import Compare
+from stages.core.recipe import HeadToHead
 from stages.core.records import (
     Choice,
     Comparison,
@@ -60,25 +60,25 @@ def says(
 
 
 class Table:
-    """A compare artifact and verdicts on disk, and what `winrate` makes of them."""
+    """A head_to_head artifact and verdicts on disk, and what `winrate` makes of them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.metrics: dict[str, float] = {}
 
     def count(self, rows: list[Comparison], verdicts: list[Response], *, identical: int = 0, seed: int = 42) -> Any:
-        for name in ("compare", "out"):
+        for name in ("head_to_head", "out"):
             (self.folder / name).mkdir(exist_ok=True)
-        write_jsonl(self.folder / "compare" / "comparisons.jsonl", rows)
+        write_jsonl(self.folder / "head_to_head" / "comparisons.jsonl", rows)
         same = [Dropped(id=f"same-{n}", reason=IDENTICAL, text="물음") for n in range(identical)]
         once = [Dropped(id="once", reason="only one checkpoint answered it: sft", text="물음")]
-        write_jsonl(self.folder / "compare" / "dropped.jsonl", [*same, *once])
+        write_jsonl(self.folder / "head_to_head" / "dropped.jsonl", [*same, *once])
         (self.folder / "verdicts.jsonl").unlink(missing_ok=True)
         append_jsonl(self.folder / "verdicts.jsonl", verdicts)
         self.metrics = winrate.run(
-            Compare(seed=seed),
+            HeadToHead(seed=seed),
             self.folder / "out",
-            compare=self.folder / "compare",
+            head_to_head=self.folder / "head_to_head",
             verdicts=self.folder / "verdicts.jsonl",
         )
         return json.loads((self.folder / "out" / "winrate.json").read_text(encoding="utf-8"))
@@ -96,7 +96,7 @@ def judged(outcomes: list[Outcome]) -> tuple[list[Comparison], list[Response]]:
 
 
 def interval(low_and_high: dict[Outcome, int]) -> tuple[float, float]:
-    bounds = winrate.interval(Counter(low_and_high), Compare(seed=42))
+    bounds = winrate.interval(Counter(low_and_high), HeadToHead(seed=42))
     return bounds.low, bounds.high
 
 

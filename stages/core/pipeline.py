@@ -20,7 +20,7 @@ log = logging.getLogger("kormed")
 # What people entered: append-only, pulled from Argilla, made by no stage. Two files, so that what is said of DPO's
 # answers makes nothing stale that DPO was made of.
 RESPONSES = "responses"  # to candidates' comparisons, adjudicators' decisions among them
-VERDICTS = "verdicts"  # to compare's pairs of SFT's and DPO's answers
+VERDICTS = "verdicts"  # to head_to_head's pairs of SFT's and DPO's answers
 ENTERED = {RESPONSES: "responses/responses.jsonl", VERDICTS: "responses/verdicts.jsonl"}
 
 
@@ -123,14 +123,16 @@ PIPELINE = (
     Stage("evaluate/sft", "stages.evaluate", "evaluate", (EVALUATION, Read("sft")), "accuracy"),
     Stage("evaluate/dpo", "stages.evaluate", "evaluate", (EVALUATION, Read("dpo")), "accuracy"),
     Stage(
-        "compare",
-        "stages.compare",
-        "compare",
+        "head_to_head",
+        "stages.head_to_head",
+        "head_to_head",
         (Read("evaluate/sft", ("heldout.jsonl",)), Read("evaluate/dpo", ("heldout.jsonl",))),
         "comparisons",
         derived=True,
     ),
-    Stage("winrate", "stages.winrate", "compare", (Read("compare"), Read(VERDICTS)), "win_rate", derived=True),
+    Stage(
+        "winrate", "stages.winrate", "head_to_head", (Read("head_to_head"), Read(VERDICTS)), "win_rate", derived=True
+    ),
     Stage(
         "report",
         "stages.report",
@@ -158,7 +160,7 @@ FROM_CONSULTS = (
     "preferences",
     "dpo",
     "evaluate/dpo",
-    "compare",
+    "head_to_head",
     "winrate",
 )  # nothing to do on exam questions alone
 ASKED = {"collect": "crawls a site", "restructure": "has a language model rewrite every consult"}
@@ -429,7 +431,7 @@ def argument(artifact: str) -> str:
 
 def command(name: str) -> str:
     """What makes the artifact: `evaluate/sft` is `evaluate --checkpoint sft`."""
-    return name.replace("/", " --checkpoint ")
+    return name.replace("_", "-").replace("/", " --checkpoint ")
 
 
 def table(run: Run) -> str:

@@ -415,7 +415,7 @@ class Evaluate(Section):
         return names
 
 
-class Compare(Section):
+class HeadToHead(Section):
     """Round two: the same people compare SFT's and DPO's answers to held-out consults, blinded."""
 
     seed: int
@@ -441,7 +441,7 @@ SECTIONS: dict[str, type[Section]] = {
     "preferences": Preferences,
     "dpo": Dpo,
     "evaluate": Evaluate,
-    "compare": Compare,
+    "head_to_head": HeadToHead,
     "report": Report,
 }
 OPTIONAL = ("collect", "import")  # a recipe without them crawls and imports nothing
@@ -463,7 +463,7 @@ class Recipe(Section):
     preferences: Preferences
     dpo: Dpo
     evaluate: Evaluate
-    compare: Compare
+    head_to_head: HeadToHead
     report: Report
 
     @property

@@ -80,7 +80,7 @@ def test_a_teams_workspace_may_be_called_otherwise_and_only_theirs(
     assert rounds.adjudication(tiny_run).workspace == "neurology-adjudication"
 
 
-@pytest.mark.parametrize(("name", "stage"), [("label", "candidates"), ("compare", "compare")])
+@pytest.mark.parametrize(("name", "stage"), [("label", "candidates"), ("compare", "head_to_head")])
 def test_a_round_without_comparisons_says_which_stage_makes_them(
     tiny_run: Run, tmp_path: Path, name: str, stage: str
 ) -> None:

@@ -8,8 +8,8 @@ steps of each stage, to see that it runs. A stopped run goes on where it was; al
 
 At the end SFT and DPO each answer the consults that no training step saw, greedy and once more sampled as candidates
 are. The annotators who gave the labels (annotation/rule.py: a rule with seeded disagreement, nobody's opinion of
-medicine) judge the answers in pairs, blind, through `compare` and `winrate`. No server takes part: what annotators say
-goes into the files that `pull` would write.
+medicine) judge the answers in pairs, blind, through `head_to_head` and `winrate`. No server takes part: what annotators
+say goes into the files that `pull` would write.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from typing import Any, Literal
 import torch
 
 from annotation.rule import ADVICE, flags, score, vote
-from stages import compare, winrate
+from stages import head_to_head, winrate
 from stages.core import artifacts, chat, models
 from stages.core.artifacts import Manifest
 from stages.core.generation import generate
@@ -165,13 +165,13 @@ def judged(run: Run, way: Way) -> dict[str, Any]:
     started = time.monotonic()
     given = {checkpoint: fresh_answers(run, checkpoint, way, folder / checkpoint) for checkpoint in CHECKPOINTS}
     seconds = time.monotonic() - started
-    pairs, verdicts = folder / "compare", folder / "verdicts.jsonl"
+    pairs, verdicts = folder / "head_to_head", folder / "verdicts.jsonl"
     pairs.mkdir(exist_ok=True)
     verdicts.unlink(missing_ok=True)
-    compare.run(run.recipe.compare, pairs, evaluate_sft=folder / "sft", evaluate_dpo=folder / "dpo")
+    head_to_head.run(run.recipe.head_to_head, pairs, evaluate_sft=folder / "sft", evaluate_dpo=folder / "dpo")
     answer(read_jsonl(pairs / "comparisons.jsonl", Comparison), verdicts, run.recipe.annotation, "compare")
     return {
-        "winrate": winrate.run(run.recipe.compare, folder, compare=pairs, verdicts=verdicts),
+        "winrate": winrate.run(run.recipe.head_to_head, folder, head_to_head=pairs, verdicts=verdicts),
         "answers": {checkpoint: like(answers) for checkpoint, answers in given.items()},
         "seconds": round(seconds, 1),
         "peak_gib": peak_gib(),

@@ -172,12 +172,12 @@ def judged(run: Path) -> Path:
     write(run, "preferences/train.jsonl", row)
     write(run, "preferences/dataset/train.jsonl", {"prompt": [], "chosen": [], "rejected": []})
     pair = {"a": {"text": "쉬세요.", "checkpoint": "dpo"}, "b": {"text": "네.", "checkpoint": "sft"}}
-    write(run, "compare/comparisons.jsonl", {"id": "cmp-2", "consult_id": "hidoc-C2/1", **pair})
-    write(run, "compare/dropped.jsonl", {"id": "hidoc-C3/1", "reason": "both answers are the same", "text": "…"})
+    write(run, "head_to_head/comparisons.jsonl", {"id": "cmp-2", "consult_id": "hidoc-C2/1", **pair})
+    write(run, "head_to_head/dropped.jsonl", {"id": "hidoc-C3/1", "reason": "both answers are the same", "text": "…"})
     verdict = {"comparison_id": "cmp-2", "annotator": "doctor-lee", "value": "a", "status": "submitted"}
     write(run, "responses/verdicts.jsonl", verdict | {"round": "compare"})
     finish(run, "preferences")
-    finish(run, "compare")
+    finish(run, "head_to_head")
     return run
 
 
@@ -202,7 +202,7 @@ def test_who_adjudicated_is_told_and_what_came_of_it(judged: Path) -> None:
 
 def test_a_held_out_consult_is_followed_to_what_was_said_of_its_answers(judged: Path) -> None:
     found = places(judged, "hidoc-C2/1")
-    assert {"compare/comparisons.jsonl:1", "responses/verdicts.jsonl:1"} <= set(found)
+    assert {"head_to_head/comparisons.jsonl:1", "responses/verdicts.jsonl:1"} <= set(found)
     told = trace.trace("hidoc-C2/1", [judged])
     assert "answers of dpo (A) and sft (B) put up for comparison" in told
     assert "doctor-lee: a (submitted)" in told

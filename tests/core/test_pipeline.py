@@ -572,7 +572,7 @@ def test_what_people_say_of_dpo_makes_nothing_stale_that_dpo_was_made_of(kitchen
     kitchen.run().bring("candidates")
     kitchen.label()
     assert "make compare-label" in refusal(kitchen.run(), "winrate")
-    kitchen.run().bring("compare")
+    kitchen.run().bring("head_to_head")
     kitchen.run().bring("report")
     kitchen.label("one verdict\n", "verdicts.jsonl")
     kitchen.ran()

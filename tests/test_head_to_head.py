@@ -1,20 +1,20 @@
-"""compare: every held-out consult that both checkpoints answered is put up once, or its absence has a reason."""
+"""head_to_head: every held-out consult that both checkpoints answered is put up once, or its absence has a reason."""
 
 from pathlib import Path
 
 import pytest
 
-from stages import compare
+from stages import head_to_head
 from stages.core.errors import KormedError
 from stages.core.pairing import comparison_id
-from stages.core.recipe import Compare
+from stages.core.recipe import HeadToHead
 from stages.core.records import Comparison, Dropped, HeldoutAnswer, read_jsonl, write_jsonl
 
 Texts = dict[str, str]  # an answer's text by consult id
 
 
 class Table:
-    """Held-out answers of both checkpoints on disk, and what `compare` makes of them."""
+    """Held-out answers of both checkpoints on disk, and what `head_to_head` makes of them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -40,8 +40,8 @@ class Table:
                     for id, text in texts.items()
                 ],
             )
-        self.metrics = compare.run(
-            Compare(seed=42, limit=limit),
+        self.metrics = head_to_head.run(
+            HeadToHead(seed=42, limit=limit),
             self.out,
             evaluate_sft=self.folder / "sft",
             evaluate_dpo=self.folder / "dpo",

@@ -1,4 +1,4 @@
-"""compare: SFT's and DPO's answers to held-out consults in, blinded pairs of them for people to judge out.
+"""head_to_head: SFT's and DPO's answers to held-out consults in, blinded pairs of them for people to judge out.
 
 Writes `comparisons.jsonl` (Comparison; the sides are drawn by seed) and `dropped.jsonl` (consults that make none, with
 the reason). `winrate` makes DPO's win rate of what people say of them.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from stages.core.checkpoint_pairs import IDENTICAL, pair
 from stages.core.errors import KormedError
-from stages.core.recipe import Compare
+from stages.core.recipe import HeadToHead
 from stages.core.records import Comparison, Dropped, HeldoutAnswer, read_jsonl, write_jsonl
 
 log = logging.getLogger("kormed")
@@ -19,7 +19,7 @@ log = logging.getLogger("kormed")
 Answers = dict[str, HeldoutAnswer]  # by consult id
 
 
-def run(config: Compare, out: Path, *, evaluate_sft: Path, evaluate_dpo: Path) -> dict[str, float]:
+def run(config: HeadToHead, out: Path, *, evaluate_sft: Path, evaluate_dpo: Path) -> dict[str, float]:
     sft, dpo = read_answers(evaluate_sft), read_answers(evaluate_dpo)
     both = [id for id in sft if id in dpo]
     require_the_same_consults(sft, dpo, both)
@@ -31,7 +31,7 @@ def run(config: Compare, out: Path, *, evaluate_sft: Path, evaluate_dpo: Path) -
     write_jsonl(out / "dropped.jsonl", dropped)
     identical = sum(row.kind == IDENTICAL for row in dropped)
     log.info(
-        "compare: %d comparisons of %d consults; %d got the same answer twice, %d were answered by one checkpoint only",
+        "head_to_head: %d comparisons of %d consults; %d got the same answer twice, %d were answered by one only",
         len(comparisons),
         len(pairs),
         identical,
@@ -39,13 +39,13 @@ def run(config: Compare, out: Path, *, evaluate_sft: Path, evaluate_dpo: Path) -
     )
     if not pairs:
         raise KormedError(
-            f"compare: {evaluate_sft} and {evaluate_dpo} answered no held-out consult in common; set "
+            f"head_to_head: {evaluate_sft} and {evaluate_dpo} answered no held-out consult in common; set "
             f"prepare.heldout_consults above 0, then evaluate both again"
         )
     if not comparisons:
         raise KormedError(
-            f"compare: SFT and DPO gave the same answer to every one of {len(pairs)} held-out consults, so there is "
-            f"nothing to ask people; DPO has changed no greedy answer. More consults (compare.limit, "
+            f"head_to_head: SFT and DPO gave the same answer to every one of {len(pairs)} held-out consults, so "
+            f"there is nothing to ask people; DPO has changed no greedy answer. More consults (head_to_head.limit, "
             f"evaluate.heldout_limit) may show a difference, or DPO needs more pairs, epochs or learning rate"
         )
     return {"comparisons": len(comparisons), "dropped": len(dropped), "identical": identical}
@@ -61,12 +61,12 @@ def require_the_same_consults(sft: Answers, dpo: Answers, both: Collection[str])
         one, other = sft[id], dpo[id]
         if (one.question, one.patient_information) != (other.question, other.patient_information):
             raise KormedError(
-                f"compare: SFT and DPO were asked different questions as consult {id}; evaluate both again "
+                f"head_to_head: SFT and DPO were asked different questions as consult {id}; evaluate both again "
                 f"(kormed evaluate RECIPE --force)"
             )
 
 
-def drawn(ids: Collection[str], config: Compare) -> set[str]:
+def drawn(ids: Collection[str], config: HeadToHead) -> set[str]:
     """As many as the recipe's limit, by seed; a larger limit keeps those of a smaller one."""
     shuffled = sorted(ids)
     random.Random(config.seed).shuffle(shuffled)
