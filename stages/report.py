@@ -1,4 +1,4 @@
-"""report: everything measured in, report.html (self-contained) and report.md from the same numbers out.
+"""report: everything measured in, report.html (self-contained, Korean and English) and report.md of the same numbers.
 
 Without `evaluate_dpo` it is base against SFT. Checkpoints that were not asked the same questions in the same
 way stop it.
@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jinja2 import Environment
 from markupsafe import Markup
 
 from stages.core import agreement_page, beside, data_page, findings, learning, plots, statistics, wording
+from stages.core.languages import ENGLISH, Language, korean
 from stages.core.pages import environment
 from stages.core.pipeline import duration
 from stages.core.recipe import Report
 from stages.core.records import Checkpoint, Consult, read_jsonl
 
 log = logging.getLogger("kormed")
+
+Values = dict[str, Any]  # names in the templates
 
 EXAMPLES = 3  # dropped rows shown for each reason
 
@@ -56,71 +60,114 @@ def run(
         winrate,
     )
     artifacts = [findings.manifest_of(folder) for folder in folders if folder]
-    rows, contrasts = findings.rows(evaluations), findings.contrasts(evaluations)
-    eda = findings.read_eda(prepare / "eda.json")
-    labels = findings.read_facts(preferences / "labels.json", findings.Labels) if preferences else None
-    pairs = findings.count_preferences(preferences) if preferences else None
-    agreed = findings.read_agreement(agreement / "agreement.json") if agreement else None
-    judged = findings.read_facts(winrate / "winrate.json", findings.Winrate) if winrate else None
-    proof = findings.read_facts(dpo / "proof.json", findings.Proof) if dpo else None
-    sft_dropped = findings.reasons(sft / "dropped.jsonl", 0)
-    dpo_dropped = findings.reasons(dpo / "dropped.jsonl", 0) if dpo else []
-    sft_epochs = findings.epochs(sft / "log.jsonl")
-    dpo_epochs = findings.epochs(dpo / "log.jsonl") if dpo else 0.0
+    rows = findings.rows(evaluations)
     shown = findings.side_by_side(tuned, preferred, config.side_by_side)
-    note = wording.simulated(labels)
-    page = {
+    values = {
         "name": prepare.parent.name,
         "finished": max(manifest.finished_at for manifest in artifacts)[:10],
-        "summary": wording.summary(
-            base.settings.base,
-            wording.seen(eda.rows - findings.total(sft_dropped), sft_epochs),
-            wording.seen(pairs[0] - findings.total(dpo_dropped), dpo_epochs) if pairs and preferred else None,
-            rows[-1],
-            contrasts,
-            judged,
-        ),
-        "simulated": note,
         "evaluations": evaluations,
         "settings": base.settings,
         "benchmark": artifacts[0].config.get("benchmark"),
         "rows": rows,
         "end": plots.ticks(0, max(100 * cell.score.interval.high for row in rows for cell in row.cells), 5)[-1],
-        "contrasts": contrasts,
+        "contrasts": findings.contrasts(evaluations),
         "readings": beside.readings(evaluations),
         "unread": beside.unread(evaluations),
         "uneven": findings.uneven(evaluations),
-        "sft_charts": charts(sft, "sft", [Chart("loss", "loss")]),
-        "sft_remarks": learning.loss_remarks(findings.read_log(sft / "log.jsonl")),
-        "dpo_charts": charts(dpo, "dpo", dpo_curves(proof)) if dpo and proof else [],
-        "dpo_remarks": learning.dpo_remarks(findings.read_log(dpo / "log.jsonl"), pairs[1]) if dpo and pairs else [],
-        "proof": proof,
-        "sft_dropped": sft_dropped,
-        "sft_epochs": sft_epochs,
-        "dpo_epochs": dpo_epochs,
-        "dpo_dropped": dpo_dropped,
-        "eda": eda,
+        "sft_log": findings.read_log(sft / "log.jsonl"),
+        "sft_dropped": findings.reasons(sft / "dropped.jsonl", 0),
+        "sft_epochs": findings.epochs(sft / "log.jsonl"),
+        "dpo_log": findings.read_log(dpo / "log.jsonl") if dpo else [],
+        "dpo_dropped": findings.reasons(dpo / "dropped.jsonl", 0) if dpo else [],
+        "dpo_epochs": findings.epochs(dpo / "log.jsonl") if dpo else 0.0,
+        "proof": findings.read_facts(dpo / "proof.json", findings.Proof) if dpo else None,
+        "eda": findings.read_eda(prepare / "eda.json"),
         "dropped": findings.reasons(prepare / "dropped.jsonl", EXAMPLES),
         "consults": {
             part: len(read_jsonl(prepare / "consults" / f"{part}.jsonl", Consult)) for part in ("preference", "heldout")
         },
         "generated": findings.read_generated(candidates) if candidates else None,
-        "labels": labels,
-        "pairs": pairs,
-        "agreement": agreed,
-        "winrate": judged,
-        "winrate_picture": win_rate_picture(judged) if judged else None,
-        "winrate_simulated": wording.simulated_among(judged.annotators) if judged else "",
+        "labels": findings.read_facts(preferences / "labels.json", findings.Labels) if preferences else None,
+        "pairs": findings.count_preferences(preferences) if preferences else None,
+        "agreement": findings.read_agreement(agreement / "agreement.json") if agreement else None,
+        "winrate": findings.read_facts(winrate / "winrate.json", findings.Winrate) if winrate else None,
         "side_by_side": shown,
         "heldout_answers": len(tuned.heldout),
         "artifacts": artifacts,
         "library_sets": findings.library_sets(artifacts),
-        "limits": wording.limits(rows[-1], note, len(shown), judged),
     }
-    for name in ("report.html", "report.md"):
-        (out / name).write_text(render(name, page), encoding="utf-8")
+    bodies = [(language, Markup(body(language, values))) for language in (korean(), ENGLISH)]
+    page = environment().get_template("report.html.j2").render(name=values["name"], bodies=bodies)
+    (out / "report.html").write_text(page, encoding="utf-8")
+    (out / "report.md").write_text(markdown(values), encoding="utf-8")
     log.info("report: %d checkpoints on %d questions", len(evaluations), rows[-1].questions)
     return {"checkpoints": len(evaluations), "questions": rows[-1].questions, "side_by_side": len(shown)}
+
+
+def body(language: Language, values: Values) -> str:
+    """The whole page in one language, as it stands within report.html."""
+    templates = templates_in(language, is_html=True)
+    said = sentences(language, values)
+    found = {"sections": sections(language, values), **pictures(language, values), **said}
+    return templates.get_template("report/body.html.j2").render(values | found)
+
+
+def markdown(values: Values) -> str:
+    templates = templates_in(ENGLISH, is_html=False)
+    return templates.get_template("report.md.j2").render(
+        values | pictures(ENGLISH, values) | sentences(ENGLISH, values)
+    )
+
+
+def sections(language: Language, values: Values) -> list[tuple[str, str]]:
+    """Those that this run has something for: file of the template, and how the contents call it."""
+    wanted = (
+        ("accuracy", "Accuracy", True),
+        ("differences", "Differences", True),
+        ("beside", "Other readings", True),
+        ("round_two", "Round two", values["winrate"]),
+        ("answers", "Answers", True),
+        ("training", "Training", True),
+        ("data", "Data", True),
+        ("labels", "Labels", values["generated"] or values["labels"]),
+        ("provenance", "Provenance", True),
+        ("limits", "Limits", True),
+    )
+    return [(name, language.translate(heading)) for name, heading, there in wanted if there]
+
+
+def sentences(language: Language, values: Values) -> Values:
+    """What is said of the run as a whole."""
+    wording = language.modules["wording"]
+    labels, pairs, winrate, rows = values["labels"], values["pairs"], values["winrate"], values["rows"]
+    note = wording.simulated(labels)
+    has_dpo = len(values["evaluations"]) > 2
+    return {
+        "summary": wording.summary(
+            values["settings"].base,
+            wording.seen(values["eda"].rows - findings.total(values["sft_dropped"]), values["sft_epochs"]),
+            wording.seen(pairs[0] - findings.total(values["dpo_dropped"]), values["dpo_epochs"])
+            if pairs and has_dpo
+            else None,
+            rows[-1],
+            values["contrasts"],
+            winrate,
+        ),
+        "simulated": note,
+        "winrate_simulated": wording.simulated_among(winrate.annotators) if winrate else "",
+        "sft_remarks": learning.loss_remarks(values["sft_log"]),
+        "dpo_remarks": learning.dpo_remarks(values["dpo_log"], pairs[1]) if values["dpo_log"] and pairs else [],
+        "limits": wording.limits(rows[-1], note, len(values["side_by_side"]), winrate),
+    }
+
+
+def pictures(language: Language, values: Values) -> Values:
+    proof, winrate = values["proof"], values["winrate"]
+    return {
+        "sft_charts": charts(values["sft_log"], "sft", [Chart("loss", "loss")]),
+        "dpo_charts": charts(values["dpo_log"], "dpo", dpo_curves(proof)) if proof else [],
+        "winrate_picture": win_rate_picture(winrate) if winrate else None,
+    }
 
 
 @dataclass(frozen=True)
@@ -136,9 +183,8 @@ class Chart:
     beside_label: str = ""
 
 
-def charts(folder: Path, hue: Checkpoint, wanted: Sequence[Chart]) -> list[dict[str, Any]]:
+def charts(logged: Sequence[dict[str, object]], hue: Checkpoint, wanted: Sequence[Chart]) -> list[dict[str, Any]]:
     """Each with its curves; no picture where nothing was logged."""
-    logged = findings.read_log(folder / "log.jsonl")
     found = []
     for chart in wanted:
         line = plots.curve(logged, chart.key)
@@ -175,8 +221,8 @@ def dpo_curves(proof: findings.Proof) -> list[Chart]:
     ]
 
 
-def render(name: str, page: dict[str, Any]) -> str:
-    templates = environment(is_html=name.endswith(".html"))
+def templates_in(language: Language, *, is_html: bool) -> Environment:
+    templates = environment(is_html=is_html, language=language)
     templates.filters |= {
         "duration": duration,
         "markdown": wording.markdown,
@@ -189,8 +235,9 @@ def render(name: str, page: dict[str, Any]) -> str:
         "Markup": Markup,
         **data_page.TEMPLATE_NAMES,
         **agreement_page.TEMPLATE_NAMES,
+        **language.modules,
     }
-    return templates.get_template(f"{name}.j2").render(page)
+    return templates
 
 
 def as_yaml(section: dict[str, Any]) -> str:

@@ -327,7 +327,7 @@ def three(two: Path) -> Path:
 
 
 def made(run: Path, side_by_side: int = 12) -> tuple[str, str]:
-    """report.html and report.md of whatever artifacts stand in `run`."""
+    """report.html's English half and report.md of whatever artifacts stand in `run`."""
     folders = {
         name: run / name.replace("evaluate_", "evaluate/")
         for name in ("candidates", "agreement", "preferences", "dpo", "evaluate_dpo", "winrate")
@@ -345,7 +345,13 @@ def made(run: Path, side_by_side: int = 12) -> tuple[str, str]:
         **folders,
     )
     assert metrics["checkpoints"] == (3 if "evaluate_dpo" in folders else 2)
-    return (out / "report.html").read_text(encoding="utf-8"), (out / "report.md").read_text(encoding="utf-8")
+    html = (out / "report.html").read_text(encoding="utf-8")
+    return half(html, "en"), (out / "report.md").read_text(encoding="utf-8")
+
+
+def half(html: str, language: str) -> str:
+    """The page in one of its languages."""
+    return html.partition(f'<main lang="{language}"')[2].partition("</main>")[0]
 
 
 def test_relative_change_is_written_as_the_published_report_writes_it(two: Path) -> None:
@@ -399,7 +405,7 @@ def test_simulated_annotators_are_named_wherever_labels_or_dpo_appear(three: Pat
     banner = "Simulated annotators: a rule with seeded disagreement, no human judged these answers."
     html, markdown = made(three)
     sections = re.split(r"<section ", html)
-    head, by_id = sections[0], {section.split('"')[1]: section for section in sections[1:]}
+    head, by_id = sections[0], {section.split('"')[1].removeprefix("en-"): section for section in sections[1:]}
     assert banner in head
     for section in ("accuracy", "training", "labels", "answers", "limits"):
         assert banner in by_id[section], section
@@ -430,8 +436,17 @@ def test_an_answer_cannot_inject_markup(two: Path) -> None:
 
 
 def test_the_page_asks_nothing_of_the_network(three: Path) -> None:
-    html, _ = made(three)
-    assert_asks_nothing_of_the_network(html)
+    made(three)
+    assert_asks_nothing_of_the_network((three / "report" / "report.html").read_text(encoding="utf-8"))
+
+
+def test_both_languages_have_the_same_sections_and_korean_is_seen_first(three: Path) -> None:
+    made(three)
+    html = (three / "report" / "report.html").read_text(encoding="utf-8")
+    korean, english = (re.findall(rf'<section id="{code}-([a-z-]+)"', half(html, code)) for code in ("ko", "en"))
+    assert korean == english
+    assert '<html lang="ko">' in html
+    assert re.findall(r'id="language-(\w+)"[^>]* checked', html) == ["ko"]
 
 
 def test_a_base_that_knew_nothing_has_no_relative_change(two: Path) -> None:
@@ -563,7 +578,7 @@ def test_dropped_rows_are_shown_with_what_they_hit(two: Path) -> None:
 
 
 def data_of(html: str) -> str:
-    return words(html.partition('<section id="data">')[2].partition("</section>")[0]).replace("\u00a0", " ")
+    return words(html.partition('<section id="en-data">')[2].partition("</section>")[0]).replace("\u00a0", " ")
 
 
 def test_lengths_stand_by_source_in_characters_and_tokens(two: Path) -> None:
@@ -634,7 +649,7 @@ def test_every_artifact_stands_in_the_provenance(three: Path) -> None:
 
 
 def labels_of(html: str) -> str:
-    return words(html.partition('<section id="labels">')[2].partition("</section>")[0]).replace("\u00a0", " ")
+    return words(html.partition('<section id="en-labels">')[2].partition("</section>")[0]).replace("\u00a0", " ")
 
 
 def test_agreement_and_bias_stand_with_the_labels(three: Path) -> None:
@@ -716,7 +731,7 @@ def test_simulated_annotators_of_round_two_are_named_there(three: Path) -> None:
     write_labels(three, ["kim", "lee"])
     write_winrate(three, annotators=["simulated-1"])
     html, markdown = made(three)
-    section = html.partition('<section id="round-two">')[2].partition("</section>")[0]
+    section = html.partition('<section id="en-round-two">')[2].partition("</section>")[0]
     assert "Simulated annotators: a rule with seeded disagreement" in section
     assert "> **Simulated annotators: a rule with seeded disagreement" in markdown
 
@@ -766,7 +781,7 @@ def write_long_dpo(run: Path, *, chosen: float, heldout: Sequence[float]) -> Non
 
 
 def training_of(html: str) -> str:
-    return words(html.partition('<section id="training">')[2].partition("</section>")[0])
+    return words(html.partition('<section id="en-training">')[2].partition("</section>")[0])
 
 
 def test_margins_that_grow_while_heldout_accuracy_does_not_are_called_out(three: Path) -> None:
