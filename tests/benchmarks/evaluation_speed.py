@@ -1,10 +1,11 @@
 """Three checkpoints on KorMedMCQA: our evaluation against three runs of the stock `lm_eval` command, side by side.
 
-    python -m tests.benchmarks.evaluation_speed BENCHMARK [--base FOLDER] [--limit N] [--new-tokens 8] [--json FILE]
+    python -m tests.benchmarks.evaluation_speed BENCHMARK [--base FOLDER [--adapters SFT DPO]] [--limit N] [--json FILE]
 
 BENCHMARK is a folder as `prepare` leaves it (models/<recipe>/prepare/benchmark). Without --base it is Gemma-2-2b's
 shape with random weights, in NF4 on a GPU; random weights never write a stop string, so both get the same small number
-of new tokens. The checkpoints are the base and two random LoRA adapters. Five few-shot examples, Gemma's chat template.
+of new tokens, and a real base as many as the task asks for. The checkpoints are the base and two adapters, random ones
+where none are given. Five few-shot examples, Gemma's chat template.
 
 Stock: `lm_eval run --model hf --batch_size auto`, a process for each checkpoint, timed from start to end. Ours: one
 process for all three, timed likewise. Then how many letters and texts are the same, item by item: all in float32; in
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from stages import evaluate
-from stages.core import models
+from stages.core import exam_forms, models
 from stages.core.exam_letters import letter_tokens
 from stages.core.exam_model import ExamModel
 from stages.core.pipeline import device
@@ -46,7 +48,7 @@ class Asked:
     model: Model
     benchmark: Path
     limit: int | None
-    new_tokens: int
+    new_tokens: int | None  # None: the task's own
     batch_size: int
 
     @property
@@ -54,15 +56,16 @@ class Asked:
         return sorted(folder.name for folder in self.benchmark.iterdir() if folder.is_dir())
 
 
-def write_adapters(model: Model, folder: Path) -> list[Path]:
-    """Two LoRA adapters that are not zero."""
-    made = []
-    for seed in (1, 2):
+def random_adapters(folder: Path) -> list[Path]:
+    return [folder / "adapter-1", folder / "adapter-2"]
+
+
+def write_adapters(model: Model, folders: Sequence[Path]) -> None:
+    """LoRA adapters that are not zero."""
+    for seed, folder in enumerate(folders, start=1):
         torch.manual_seed(seed)
         config = LoraConfig(r=16, target_modules=list(Lora().targets), init_lora_weights=False)
-        models.save_adapter(get_peft_model(models.load_base(model), config), folder / f"adapter-{seed}", model)
-        made.append(folder / f"adapter-{seed}")
-    return made
+        models.save_adapter(get_peft_model(models.load_base(model), config), folder, model)
 
 
 def ours(asked: Asked, checkpoints: list[Path | None], out: Path) -> None:
@@ -76,16 +79,17 @@ def ours(asked: Asked, checkpoints: list[Path | None], out: Path) -> None:
         max_gen_toks=asked.new_tokens,
     )
     loaded = models.loaded(asked.model)
-    with evaluate.stock_tasks(asked.benchmark, asked.subsets) as tasks:
+    form = exam_forms.headline(config)
+    with exam_forms.exam_tasks(asked.benchmark, asked.subsets) as tasks:
         for at, checkpoint in enumerate(checkpoints):
             with loaded.checkpoint(checkpoint) as model:
                 exam_model = ExamModel(pretrained=model, tokenizer=loaded.tokenizer, batch_size=config.batch_size)
-                exam_model.watched = letter_tokens(loaded.tokenizer, evaluate.before_a_letter(config)) or ()
+                exam_model.watched = letter_tokens(loaded.tokenizer, form.before_a_letter) or ()
                 found = [
                     answer
                     for subset in asked.subsets
-                    for examined in [evaluate.examine(config, exam_model, tasks, subset)]
-                    for answer in evaluate.answered(config, exam_model, examined, subset)
+                    for examined in [evaluate.examine(config, exam_model, tasks, form, subset)]
+                    for answer in evaluate.answered(exam_model, examined, form, subset)
                 ]
             (out / str(at)).mkdir()
             write_jsonl(out / str(at) / ANSWERS, found)
@@ -105,7 +109,7 @@ def stock(asked: Asked, checkpoint: Path | None, base: Path, out: Path) -> None:
     command += ["--tasks", ",".join(f"kormedmcqa_{subset}" for subset in asked.subsets), "--num_fewshot", str(FEWSHOT)]
     command += ["--apply_chat_template", "--fewshot_as_multiturn", "false", "--log_samples", "--output_path", "out"]
     command += ["--batch_size", "auto" if torch.cuda.is_available() else str(asked.batch_size)]  # auto wants a GPU
-    command += ["--gen_kwargs", f"max_gen_toks={asked.new_tokens}"]
+    command += ["--gen_kwargs", f"max_gen_toks={asked.new_tokens}"] if asked.new_tokens else []
     command += ["--device", "cuda" if torch.cuda.is_available() else "cpu"]
     command += ["--limit", str(asked.limit)] if asked.limit else []
     environment = os.environ | {"HF_DATASETS_CACHE": str(out / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -140,7 +144,8 @@ def main() -> None:
     parser.add_argument("--base", type=Path, help="a folder of real weights, unquantised")
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--limit", type=int, help="questions a subset")
-    parser.add_argument("--new-tokens", type=int, default=8)
+    parser.add_argument("--new-tokens", type=int, help="of an answer; without it 8 of random weights, else the task's")
+    parser.add_argument("--adapters", type=Path, nargs=2, metavar=("SFT", "DPO"), help="of the base; without it random")
     parser.add_argument("--batch-size", type=int, default=64 if torch.cuda.is_available() else 8)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--tiny", action="store_true", help="a tiny Gemma instead, to try this script on a CPU")
@@ -151,34 +156,36 @@ def main() -> None:
         base = given.base or folder / "base"
         quantization = "none" if given.base or not torch.cuda.is_available() else "nf4"
         model = Model.model_validate({"base": str(base), "quantization": quantization, "dtype": given.dtype})
-        asked = Asked(model, given.benchmark, given.limit, given.new_tokens, given.batch_size)
+        new_tokens = given.new_tokens or (None if given.base else 8)
+        asked = Asked(model, given.benchmark, given.limit, new_tokens, given.batch_size)
         if given.ours:
-            ours(asked, [None, folder / "adapter-1", folder / "adapter-2"], folder)
+            ours(asked, [None, *(given.adapters or random_adapters(folder))], folder)
             return
-        found = compare(asked, folder, given.base is None, given.tiny)
-    print("\n".join(told(found)))
-    if given.json:
-        given.json.write_text(json.dumps(provenance() | found, indent=1), encoding="utf-8")
+        if not given.base:
+            write_base(base, tiny=given.tiny)
+        if not given.adapters:
+            write_adapters(model, random_adapters(folder))
+        for found in compare(asked, [None, *(given.adapters or random_adapters(folder))], folder):
+            print("\n".join(told(found)), flush=True)
+            if given.json:  # after each, for a machine that may be taken away
+                given.json.write_text(json.dumps(provenance() | found, indent=1), encoding="utf-8")
 
 
-def compare(asked: Asked, folder: Path, random: bool, tiny: bool) -> dict[str, Any]:
-    base = Path(asked.model.base)
-    if random:
-        write_base(base, tiny=tiny)
+def compare(asked: Asked, checkpoints: list[Path | None], folder: Path) -> Iterator[dict[str, Any]]:
+    """What is known after ours and each stock run."""
     same_for_stock = write_stock_base(asked.model, folder / "stock-base")
-    adapters = write_adapters(asked.model, folder)
     models.release()
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", __spec__.name, *sys.argv[1:], "--ours", str(folder)], check=True)
     seconds = {"ours": [time.monotonic() - started], "stock": []}
     same = []
-    for at, checkpoint in enumerate([None, *adapters]):
+    for at, checkpoint in enumerate(checkpoints):
         out = folder / f"stock-{at}"
         started = time.monotonic()
         stock(asked, checkpoint, same_for_stock, out)
         seconds["stock"].append(time.monotonic() - started)
         same.append(agreement(read_jsonl(folder / str(at) / ANSWERS, Answer), stock_answers(out)))
-    return {"model": asked.model.model_dump(), "seconds": seconds, "agreement": same}
+        yield {"model": asked.model.model_dump(), "seconds": seconds, "agreement": same}
 
 
 def write_stock_base(model: Model, folder: Path) -> Path:
@@ -196,9 +203,11 @@ def write_stock_base(model: Model, folder: Path) -> Path:
 def told(found: dict[str, Any]) -> list[str]:
     ours_took, stock_took = (sum(found["seconds"][name]) for name in ("ours", "stock"))
     each = ", ".join(f"{seconds:.0f}" for seconds in found["seconds"]["stock"])
+    runs = len(found["seconds"]["stock"])
+    ratio = f", {stock_took / ours_took:.1f} x" if runs == 3 else ""
     return [
         f"{device()}, {found['model']['dtype']}, {found['model']['quantization']}",
-        f"three runs of lm_eval: {stock_took:.0f} s ({each}); ours: {ours_took:.0f} s, {stock_took / ours_took:.1f} x",
+        f"{runs} of 3 runs of lm_eval: {stock_took:.0f} s ({each}); ours, all 3: {ours_took:.0f} s{ratio}",
         *(
             f"checkpoint {at}, {same['questions']} questions: {same['equal_letters']} letters, {same['equal_texts']} "
             f"texts equal"
