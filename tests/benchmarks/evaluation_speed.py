@@ -145,6 +145,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     parser.add_argument("--limit", type=int, help="questions a subset")
     parser.add_argument("--new-tokens", type=int, help="of an answer; without it 8 of random weights, else the task's")
+    parser.add_argument("--tokenizer", type=Path, help="a folder with a real one, for random weights")
     parser.add_argument("--adapters", type=Path, nargs=2, metavar=("SFT", "DPO"), help="of the base; without it random")
     parser.add_argument("--batch-size", type=int, default=64 if torch.cuda.is_available() else 8)
     parser.add_argument("--json", type=Path)
@@ -162,7 +163,7 @@ def main() -> None:
             ours(asked, [None, *(given.adapters or random_adapters(folder))], folder)
             return
         if not given.base:
-            write_base(base, tiny=given.tiny)
+            write_base(base, tiny=given.tiny, tokenizer=given.tokenizer)
         if not given.adapters:
             write_adapters(model, random_adapters(folder))
         for found in compare(asked, [None, *(given.adapters or random_adapters(folder))], folder):

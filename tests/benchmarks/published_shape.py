@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Gemma2Config, Gemma2ForCausalLM
+from transformers import AutoTokenizer, Gemma2Config, Gemma2ForCausalLM, PreTrainedTokenizerBase
 
 from stages.core import models
 from stages.core.pipeline import Run, device, duration
@@ -28,11 +28,10 @@ ROOT = Path(__file__).parents[2]
 STAGES = ("prepare", "sft", "candidates", "preferences", "dpo", "evaluate/base", "evaluate/sft", "evaluate/dpo")
 
 
-def write_random_gemma_2_2b(folder: Path, texts: list[str]) -> None:
-    """2.61 B parameters in google/gemma-2-2b's shape, and a tokenizer of 16,000 tokens learned on `texts`."""
-    tokenizer = tiny_tokenizer(texts, tokens=16_000)
+def write_random_gemma_2_2b(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """2.61 B parameters in google/gemma-2-2b's shape, with a row for each of the tokenizer's tokens, if it has more."""
     config = Gemma2Config(  # its defaults are the 9B's
-        vocab_size=256_000,
+        vocab_size=max(256_000, len(tokenizer)),
         hidden_size=2304,
         intermediate_size=9216,
         num_hidden_layers=26,
@@ -54,12 +53,21 @@ def write_random_gemma_2_2b(folder: Path, texts: list[str]) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def write_base(folder: Path, *, tiny: bool) -> None:
-    """Random weights in that shape, or a tiny Gemma 2 with which a script is tried on a CPU; kept if they are there."""
+def write_base(folder: Path, *, tiny: bool, tokenizer: Path | None = None) -> None:
+    """Random weights in that shape, or a tiny Gemma 2 with which a script is tried on a CPU; kept if they are there.
+
+    `tokenizer`: a folder with a real one, so that texts have as many tokens as they would; None: 16,000 tokens learned
+    on the demo's texts.
+    """
     if (folder / "config.json").exists():
         return
     texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "recipes" / "demo").rglob("*.jsonl"))]
-    (write_tiny_gemma if tiny else write_random_gemma_2_2b)(folder, texts)
+    if tiny:
+        write_tiny_gemma(folder, texts)
+    elif tokenizer:
+        write_random_gemma_2_2b(folder, AutoTokenizer.from_pretrained(tokenizer, local_files_only=True))
+    else:
+        write_random_gemma_2_2b(folder, tiny_tokenizer(texts, tokens=16_000))
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -76,7 +84,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder) / "gemma-2-2b-random"
         texts = [path.read_text(encoding="utf-8") for path in sorted(asked.benchmark.rglob("train.jsonl"))]
-        write_random_gemma_2_2b(base, texts)
+        write_random_gemma_2_2b(base, tiny_tokenizer(texts, tokens=16_000))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         recipe = load_recipe(
