@@ -7,6 +7,7 @@ SET ?=
 FORCE ?=
 GPUS ?=
 VALUES ?=
+RUNS ?=
 PYTHON ?= python3
 DEMO = recipes/demo/demo.yaml
 KORMED = .venv/bin/kormed
@@ -14,7 +15,7 @@ RUN = $(RECIPE) $(foreach value,$(SET),--set '$(value)')
 STAGE = $(RUN) $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint check collect import restructure prepare sft candidates label compare-label push pull progress conflicts agreement preferences dpo sweep eval report status browser
+.PHONY: help setup demo test test-all lint check collect import restructure prepare sft candidates label compare-label push pull progress conflicts agreement preferences dpo sweep eval report compare status browser
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -92,6 +93,9 @@ eval: setup ## base, SFT and DPO on KorMedMCQA
 
 report: setup ## everything measured to report.html and report.md
 	$(KORMED) report $(STAGE)
+
+compare: setup ## evaluated runs in one table: RUNS="recipes/a.yaml recipes/b.yaml" (also sweeps)
+	$(KORMED) compare $(RUNS)
 
 status: setup ## what is done, stale or missing
 	$(KORMED) status $(RUN)

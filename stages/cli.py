@@ -385,6 +385,30 @@ def report(recipe: Path, overrides: tuple[str, ...], force: bool) -> None:
 
 
 @main.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN…", type=click.Path(path_type=Path))
+@click.option("--subset", "subsets", multiple=True, help="Only this subset (repeatable); without it all of the exam.")
+@click.option("--published", is_flag=True, help="Beside what others published, marked as not run by us.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write there (Markdown) instead of to stdout.")
+def compare(runs: tuple[Path, ...], subsets: tuple[str, ...], published: bool, output: Path | None) -> None:
+    """Evaluated runs (recipes or folders in models/) or sweeps in one table, with paired tests; makes nothing.
+
+    \b
+    kormed compare recipes/demo/demo.yaml recipes/low-memory.yaml
+    kormed compare recipes/gemma-2-2b-it.yaml --published
+    kormed compare models/demo/sweep models/demo/dpo
+    """
+    from stages.compare import compare as compare_runs
+    from stages.compare import write
+
+    text = compare_runs(runs, subsets=subsets, with_published=published)
+    if output:
+        write(text, output)
+        click.echo(f"compare: {output}", err=True)
+    else:
+        click.echo(text)
+
+
+@main.command()
 @recipe_command
 @click.option("--annotator", required=True, help="Whose responses and account go.")
 @click.option("--yes", "really", is_flag=True, help="Do it; without this it only says what would go.")

@@ -1,32 +1,29 @@
 """evaluate: one checkpoint on lm-eval's stock KorMedMCQA (version 3.0), and its answers to the held-out consults.
 
 Writes `answers.jsonl` (Answer, every item), `settings.json` (what the numbers depend on), `lm_eval/` (the same in
-lm-eval's own format), for SFT and DPO `heldout.jsonl` (HeldoutAnswer), and where the recipe names other tasks
-`other.json` (their figures). A stopped run goes on at the subset or task it was in.
+lm-eval's own format), `variants.jsonl` (VariantAnswer: every item in the recipe's other forms), for SFT and DPO
+`heldout.jsonl` (HeldoutAnswer), and where the recipe names other tasks `other.json` (their figures). A stopped run goes
+on at the subset or task it was in.
 """
 
 import json
 import logging
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lm_eval
-import yaml
-from lm_eval.tasks import TaskManager
 
-from stages.core import chat, exam_files, models, other_tasks
+from stages.core import chat, exam_files, exam_forms, models, other_tasks
 from stages.core.artifacts import write_json
-from stages.core.errors import KormedError
 from stages.core.exam_files import Examined
+from stages.core.exam_forms import TASK_VERSION, Form, exam_tasks, prompts_sha256, stock_task
 from stages.core.exam_letters import letter_log_probabilities, letter_tokens
 from stages.core.exam_model import ExamModel
 from stages.core.generation import generate
-from stages.core.other_tasks import Figure
+from stages.core.other_tasks import Figure, Others
 from stages.core.reading import read_letter
 from stages.core.recipe import Evaluate
 from stages.core.records import (
@@ -34,6 +31,7 @@ from stages.core.records import (
     Answer,
     Consult,
     HeldoutAnswer,
+    VariantAnswer,
     append_jsonl,
     read_appended,
     read_jsonl,
@@ -43,7 +41,7 @@ from stages.core.statistics import calibration_error
 
 log = logging.getLogger("kormed")
 
-TASK_VERSION = 3.0  # 2.0 read no letter out of sentences and scored Gemma 0.0 (lm-evaluation-harness#3103)
+BySubset = Mapping[str, Sequence[Answer]]
 
 
 def run(
@@ -54,43 +52,72 @@ def run(
     loaded = models.loaded(config.model)
     benchmark = prepare / "benchmark"
     subsets = sorted(folder.name for folder in benchmark.iterdir() if folder.is_dir())
-    with stock_tasks(benchmark, subsets) as tasks, loaded.checkpoint(adapter) as model:
+    forms = [exam_forms.headline(config), *exam_forms.variants(config)]
+    with exam_tasks(benchmark, subsets) as tasks, loaded.checkpoint(adapter) as model:
         exam_model = ExamModel(pretrained=model, tokenizer=loaded.tokenizer, batch_size=config.batch_size)
-        exam_model.watched = letter_tokens(loaded.tokenizer, before_a_letter(config)) or ()
-        answers = {subset: answers_to(config, out, exam_model, tasks, subset) for subset in subsets}
         longest = config.max_gen_toks or stock_task(tasks, subsets[0]).config.generation_kwargs["max_gen_toks"]
-        exam_model.watched = ()
+        require_room(exam_model, longest, others)
+        answers = {
+            form: {subset: answers_to(config, out, exam_model, tasks, form, subset) for subset in subsets}
+            for form in forms
+        }
         figures = run_others(config, out, exam_model, others)
         if adapter is not None:
             consults = read_jsonl(prepare / "consults" / "heldout.jsonl", Consult)[: config.heldout_limit]
             answer_consults(config, out / "heldout.jsonl", model, loaded.tokenizer, consults)
-    write_jsonl(out / "answers.jsonl", [answer for subset in subsets for answer in answers[subset]])
-    write_json(out / "settings.json", settings(config, answers, longest, figures))
+    headline, *variants = forms
+    write_jsonl(out / "answers.jsonl", [answer for subset in subsets for answer in answers[headline][subset]])
+    if variants:
+        write_jsonl(out / "variants.jsonl", [row for form in variants for row in variant_answers(form, answers[form])])
+    parts = {form: {subset: exam_files.kept(out / f"{form.part(subset)}.json") for subset in subsets} for form in forms}
+    write_json(out / "settings.json", settings(config, answers[headline], longest, figures, prompts(parts)))
     exam_files.write(
         out / "lm_eval",
-        [exam_files.kept(out / f"{subset}.json") for subset in subsets],
+        list(parts[headline].values()),
         {"pretrained": config.model.base} | ({} if adapter is None else {"peft": str(adapter)}),
         exam_model.chat_template(True) if config.chat_template else None,
     )
-    for subset in subsets:
-        (out / f"{subset}.jsonl").unlink()  # first: it says that the other one is there
-        (out / f"{subset}.json").unlink()
-    return metrics(answers)
+    for part in [form.part(subset) for form in forms for subset in subsets]:
+        (out / f"{part}.jsonl").unlink()  # first: it says that the other one is there
+        (out / f"{part}.json").unlink()
+    found = metrics(answers[headline])
+    for form in variants:
+        found |= variant_metrics(str(form.variant), answers[form])
+    return found
 
 
-def answers_to(config: Evaluate, out: Path, exam_model: Any, tasks: TaskManager, subset: str) -> list[Answer]:
+def require_room(exam_model: ExamModel, longest: int, others: Others | None) -> None:
+    """Before the first question, since the last task may be hours away.
+
+    Raises:
+        KormedError: the exam or a task asks for more new tokens than the base holds.
+    """
+    exam_model.require_room({"max_gen_toks": longest}, "the exam", "set evaluate.max_gen_toks to fewer")
+    for task, how in others.generating.items() if others else ():
+        exam_model.require_room(
+            how,
+            f"task {task}",
+            "take it out of evaluate.tasks, or lower max_gen_toks in a copy of its file",
+        )
+
+
+def answers_to(config: Evaluate, out: Path, exam_model: ExamModel, tasks: Any, form: Form, subset: str) -> list[Answer]:
     """A subset's answers, put aside in `out` with lm-eval's results, or those that a stopped run put there."""
-    answers = read_appended(out / f"{subset}.jsonl", Answer)
+    part = form.part(subset)
+    answers = read_appended(out / f"{part}.jsonl", Answer)
     if not answers:
-        examined = examine(config, exam_model, tasks, subset)
-        answers = answered(config, exam_model, examined, subset)
-        exam_files.keep(out / f"{subset}.json", examined)
-        write_jsonl(out / f"{subset}.jsonl", answers)
-    log.info("evaluate: %s %d of %d right", subset, sum(answer.correct for answer in answers), len(answers))
+        exam_model.watched = letter_tokens(exam_model.tokenizer, form.before_a_letter) or ()
+        examined = examine(config, exam_model, tasks, form, subset)
+        answers = answered(exam_model, examined, form, subset)
+        exam_model.forget()
+        exam_files.keep(out / f"{part}.json", examined)
+        write_jsonl(out / f"{part}.jsonl", answers)
+    name = subset if form.variant is None else f"{form.variant} {subset}"
+    log.info("evaluate: %s %d of %d right", name, sum(answer.correct for answer in answers), len(answers))
     return answers
 
 
-def metrics(answers: Mapping[str, Sequence[Answer]]) -> dict[str, float]:
+def metrics(answers: BySubset) -> dict[str, float]:
     """Shares of right answers, overall and by subset: as lm-eval reads them, as we do, and by the likeliest letter."""
     every = [answer for rows in answers.values() for answer in rows]
     confidences = [answer.confidence for answer in every if answer.confidence is not None]
@@ -108,59 +135,41 @@ def metrics(answers: Mapping[str, Sequence[Answer]]) -> dict[str, float]:
     return found
 
 
-def shares(name: str, answers: Mapping[str, Sequence[Answer]], is_right: Callable[[Answer], bool]) -> dict[str, float]:
+def variant_metrics(variant: str, answers: BySubset) -> dict[str, float]:
+    """Of another form, the same as far as a reader may ask for it: as lm-eval reads it, and by the likeliest letter."""
+    every = [answer for rows in answers.values() for answer in rows]
+    found = shares(f"accuracy_{variant}", answers, lambda answer: answer.correct)
+    found[f"no_letter_{variant}"] = sum(answer.extracted not in LETTERS for answer in every)
+    if all(answer.letters is not None for answer in every):
+        found |= shares(f"accuracy_letters_{variant}", answers, lambda answer: answer.likeliest == answer.target)
+    return found
+
+
+def variant_answers(form: Form, answers: BySubset) -> list[VariantAnswer]:
+    return [VariantAnswer(**answer.model_dump(), variant=form.variant) for rows in answers.values() for answer in rows]
+
+
+def shares(name: str, answers: BySubset, is_right: Callable[[Answer], bool]) -> dict[str, float]:
     right = {subset: [is_right(answer) for answer in rows] for subset, rows in answers.items()}
     every = [one for rows in right.values() for one in rows]
     return {name: sum(every) / len(every)} | {f"{name}_{s}": sum(rows) / len(rows) for s, rows in right.items()}
 
 
-@contextmanager
-def stock_tasks(benchmark: Path, subsets: list[str]) -> Iterator[TaskManager]:
-    """lm-eval's own YAML of each subset, included whole, but with `dataset_path` set to our copy of the benchmark.
-
-    Raises:
-        KormedError: the installed lm-eval has another version of the task.
-    """
-    path = str(benchmark.resolve())
-    with tempfile.TemporaryDirectory() as folder:
-        for subset in subsets:
-            task = {
-                "include": str(Path(lm_eval.__file__).parent / "tasks" / "kormedmcqa" / f"{subset}.yaml"),
-                "task": f"kormedmcqa_{subset}",
-                "dataset_path": path,
-                # datasets 5.2 keys a local folder's cache by its last name and the layout of its files, not by its path
-                # or content: of two folders named `benchmark` the second is silently answered with the first one's rows
-                "dataset_kwargs": {"cache_dir": f"{folder}/cache"},
-            }
-            (Path(folder) / f"{subset}.yaml").write_text(yaml.safe_dump(task, allow_unicode=True), encoding="utf-8")
-        tasks = TaskManager(include_path=folder, include_defaults=False)
-        version = float(stock_task(tasks, subsets[0]).VERSION)
-        if version != TASK_VERSION:
-            raise KormedError(
-                f"lm-eval {lm_eval.__version__}: task kormedmcqa has version {version}, {TASK_VERSION} was wanted; "
-                f"versions do not compare. pip install 'lm-eval>=0.4.13'"
-            )
-        yield tasks
-
-
-def stock_task(tasks: TaskManager, subset: str) -> Any:
-    return tasks.load([f"kormedmcqa_{subset}"])["tasks"][f"kormedmcqa_{subset}"]
-
-
-def examine(config: Evaluate, exam_model: Any, tasks: TaskManager, subset: str) -> Examined:
+def examine(config: Evaluate, exam_model: ExamModel, tasks: Any, form: Form, subset: str) -> Examined:
     """One subset through `lm_eval.simple_evaluate`."""
     return simple_evaluate(
         config,
         exam_model,
         tasks,
-        f"kormedmcqa_{subset}",
-        num_fewshot=config.fewshot,
+        form.task(subset),
+        num_fewshot=form.fewshot,
+        apply_chat_template=form.chat_template,
         fewshot_as_multiturn=False,  # the task's few-shot target is empty: turns would not alternate
         gen_kwargs=None if config.max_gen_toks is None else {"max_gen_toks": config.max_gen_toks},
     )
 
 
-def simple_evaluate(config: Evaluate, exam_model: Any, tasks: TaskManager, name: str, **asked: Any) -> Examined:
+def simple_evaluate(config: Evaluate, exam_model: ExamModel, tasks: Any, name: str, **asked: Any) -> Examined:
     started = time.monotonic()
     results = lm_eval.simple_evaluate(
         model=exam_model,
@@ -168,7 +177,6 @@ def simple_evaluate(config: Evaluate, exam_model: Any, tasks: TaskManager, name:
         task_manager=tasks,
         batch_size=config.batch_size,
         limit=config.limit,
-        apply_chat_template=config.chat_template,
         log_samples=True,
         random_seed=config.seed,
         numpy_random_seed=config.seed,
@@ -181,9 +189,9 @@ def simple_evaluate(config: Evaluate, exam_model: Any, tasks: TaskManager, name:
     return Examined(time.monotonic() - started, results)
 
 
-def answered(config: Evaluate, exam_model: Any, examined: Examined, subset: str) -> list[Answer]:
+def answered(exam_model: ExamModel, examined: Examined, form: Form, subset: str) -> list[Answer]:
     """Each item's answer, with the letters' log-probabilities after the very prompt that it was an answer to."""
-    samples = examined.results["samples"][f"kormedmcqa_{subset}"]
+    samples = examined.results["samples"][form.task(subset)]
     contexts = [sample["arguments"][0][0] for sample in samples]
     answers = [
         Answer(
@@ -198,25 +206,28 @@ def answered(config: Evaluate, exam_model: Any, examined: Examined, subset: str)
             read=read_letter(sample["resps"][0][0], [sample["doc"][letter] for letter in LETTERS]),
         )
         for sample, letters in zip(
-            samples, letter_log_probabilities(exam_model, contexts, before_a_letter(config)), strict=True
+            samples, letter_log_probabilities(exam_model, contexts, form.before_a_letter), strict=True
         )
     ]
     return sorted(answers, key=lambda answer: answer.doc_id)
 
 
-def before_a_letter(config: Evaluate) -> str:
-    """As lm-eval has it before a choice: a chat template opens the answer itself; few-shot examples write a space."""
-    return "" if config.chat_template else " "
-
-
-def run_others(config: Evaluate, out: Path, exam_model: Any, tasks: TaskManager | None) -> list[Figure]:
+def run_others(config: Evaluate, out: Path, exam_model: ExamModel, others: Others | None) -> list[Figure]:
     """The recipe's other tasks as lm-eval runs them: their own few-shot count, as turns where there is a template."""
-    if tasks is None:
+    if others is None:
         return []
     file = out / "other.json"
     figures = [Figure(**row) for row in json.loads(file.read_text(encoding="utf-8"))] if file.exists() else []
     for name in [name for name in config.tasks if name not in {figure.asked for figure in figures}]:
-        examined = simple_evaluate(config, exam_model, tasks, name, fewshot_as_multiturn=config.chat_template)
+        examined = simple_evaluate(
+            config,
+            exam_model,
+            others.manager,
+            name,
+            apply_chat_template=config.chat_template,
+            fewshot_as_multiturn=config.chat_template,
+        )
+        exam_model.forget()
         new = other_tasks.figures(name, examined.results)
         log.info("evaluate: %s: %s", name, ", ".join(f"{f.task} {f.metric} {f.value:.4g}" for f in new))
         figures += new
@@ -254,20 +265,46 @@ def answer_consults(config: Evaluate, file: Path, model: Any, tokenizer: Any, co
     write_jsonl(file, [found[consult.id] for consult in consults])
 
 
+def prompts(parts: Mapping[Form, Mapping[str, Examined]]) -> dict[Form, dict[str, str]]:
+    """By form and subset, the fingerprint of what was asked."""
+    return {
+        form: {
+            subset: prompts_sha256(examined.results["samples"][form.task(subset)])
+            for subset, examined in by_subset.items()
+        }
+        for form, by_subset in parts.items()
+    }
+
+
 def settings(
-    config: Evaluate, answers: Mapping[str, Sequence[Answer]], max_gen_toks: int, figures: Sequence[Figure]
+    config: Evaluate,
+    answers: BySubset,
+    max_gen_toks: int,
+    figures: Sequence[Figure],
+    asked: Mapping[Form, Mapping[str, str]],
 ) -> dict[str, Any]:
     """What the accuracies depend on; results compare only where these are equal."""
+    headline, *variants = asked
     return {
         "task": "kormedmcqa",
         "task_version": TASK_VERSION,
-        "fewshot": config.fewshot,
-        "chat_template": config.chat_template,
+        "fewshot": headline.fewshot,
+        "chat_template": headline.chat_template,
         "fewshot_as_multiturn": False,
         "limit": config.limit,
         "max_gen_toks": max_gen_toks,
         "subsets": {subset: {"questions": len(rows)} for subset, rows in answers.items()},
-        "letters_as": [before_a_letter(config) + letter for letter in LETTERS],
+        "prompts": asked[headline],
+        "letters_as": [headline.before_a_letter + letter for letter in LETTERS],
+        "variants": {
+            form.variant: {
+                "task": form.group,
+                "fewshot": form.fewshot,
+                "chat_template": form.chat_template,
+                "prompts": asked[form],
+            }
+            for form in variants
+        },
         "other_tasks": {
             figure.task: {"version": figure.version, "fewshot": figure.fewshot, "n": figure.n} for figure in figures
         },

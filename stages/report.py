@@ -140,7 +140,8 @@ def sentences(language: Language, values: Values) -> Values:
     """What is said of the run as a whole."""
     wording = language.modules["wording"]
     labels, pairs, winrate, rows = values["labels"], values["pairs"], values["winrate"], values["rows"]
-    note = wording.simulated(labels)
+    annotators = list(labels.annotators) if labels else []
+    note = wording.simulated_among(annotators)
     has_dpo = len(values["evaluations"]) > 2
     return {
         "summary": wording.summary(
@@ -152,11 +153,14 @@ def sentences(language: Language, values: Values) -> Values:
             rows[-1],
             values["contrasts"],
             winrate,
+            annotators,
         ),
         "simulated": note,
         "winrate_simulated": wording.simulated_among(winrate.annotators) if winrate else "",
-        "sft_remarks": learning.loss_remarks(values["sft_log"]),
-        "dpo_remarks": learning.dpo_remarks(values["dpo_log"], pairs[1]) if values["dpo_log"] and pairs else [],
+        "sft_remarks": [wording.remark(found) for found in learning.loss_remarks(values["sft_log"])],
+        "dpo_remarks": [wording.remark(found) for found in learning.dpo_remarks(values["dpo_log"], pairs[1])]
+        if values["dpo_log"] and pairs
+        else [],
         "limits": wording.limits(rows[-1], note, len(values["side_by_side"]), winrate),
     }
 
@@ -164,16 +168,16 @@ def sentences(language: Language, values: Values) -> Values:
 def pictures(language: Language, values: Values) -> Values:
     proof, winrate = values["proof"], values["winrate"]
     return {
-        "sft_charts": charts(values["sft_log"], "sft", [Chart("loss", "loss")]),
-        "dpo_charts": charts(values["dpo_log"], "dpo", dpo_curves(proof)) if proof else [],
-        "winrate_picture": win_rate_picture(winrate) if winrate else None,
+        "sft_charts": charts(language, values["sft_log"], "sft", [Chart("loss", "loss")]),
+        "dpo_charts": charts(language, values["dpo_log"], "dpo", dpo_curves(proof)) if proof else [],
+        "winrate_picture": win_rate_picture(language, winrate) if winrate else None,
     }
 
 
 @dataclass(frozen=True)
 class Chart:
     """A picture of the training log: a key over the steps, what it shows, the level drawn for comparison, and a second
-    key on the same scale with its own name.
+    key on the same scale with its own name. Names are terms, which each language has its own word for.
     """
 
     key: str
@@ -183,7 +187,9 @@ class Chart:
     beside_label: str = ""
 
 
-def charts(logged: Sequence[dict[str, object]], hue: Checkpoint, wanted: Sequence[Chart]) -> list[dict[str, Any]]:
+def charts(
+    language: Language, logged: Sequence[dict[str, object]], hue: Checkpoint, wanted: Sequence[Chart]
+) -> list[dict[str, Any]]:
     """Each with its curves; no picture where nothing was logged."""
     found = []
     for chart in wanted:
@@ -192,7 +198,13 @@ def charts(logged: Sequence[dict[str, object]], hue: Checkpoint, wanted: Sequenc
         picture = None
         if line.points:
             svg = plots.line_chart(
-                line, label=chart.label, hue=hue, level=chart.level, beside=beside, beside_label=chart.beside_label
+                line,
+                label=language.term(chart.label),
+                hue=hue,
+                level=chart.level,
+                beside=beside,
+                beside_label=language.term(chart.beside_label),
+                words=language.pictures,
             )
             picture = Markup(svg)
         shown = beside if beside and beside.points else None
@@ -200,10 +212,11 @@ def charts(logged: Sequence[dict[str, object]], hue: Checkpoint, wanted: Sequenc
     return found
 
 
-def win_rate_picture(winrate: findings.Winrate) -> Markup:
+def win_rate_picture(language: Language, winrate: findings.Winrate) -> Markup:
+    wording = language.modules["wording"]
     low, win_rate, high = (100 * share for share in (winrate.low, winrate.win_rate, winrate.high))
-    row = plots.Place("DPO’s answer better", (low, win_rate, high), f"{win_rate:.1f} % ({low:.1f}–{high:.1f} %)", "dpo")
-    return Markup(plots.intervals([row], label="DPO’s win rate", scale=plots.PERCENT, levels=(50,)))
+    row = plots.Place(wording.DPO_BETTER, (low, win_rate, high), f"{win_rate:.1f} % ({low:.1f}–{high:.1f} %)", "dpo")
+    return Markup(plots.intervals([row], label=wording.WIN_RATE, scale=plots.PERCENT, levels=(50,)))
 
 
 def dpo_curves(proof: findings.Proof) -> list[Chart]:
@@ -233,9 +246,8 @@ def templates_in(language: Language, *, is_html: bool) -> Environment:
         "plots": plots,
         "statistics": statistics,
         "Markup": Markup,
-        **data_page.TEMPLATE_NAMES,
-        **agreement_page.TEMPLATE_NAMES,
-        **language.modules,
+        **data_page.names(language),
+        **agreement_page.names(language),
     }
     return templates
 

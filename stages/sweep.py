@@ -21,8 +21,8 @@ from stages.core.artifacts import Manifest, Request
 from stages.core.errors import KormedError
 from stages.core.pipeline import STAGES, Run, device, duration
 from stages.core.recipe import Recipe, load_recipe
-from stages.core.records import Preference, read_jsonl, read_rows
-from stages.core.statistics import PairedTest, Score, p_text, paired_tests, smallest_shown
+from stages.core.records import Preference, read_jsonl
+from stages.core.sweep_table import HEADER, Tried, against_best, agreements, noise, ranked, rows
 
 log = logging.getLogger("kormed")
 
@@ -48,8 +48,10 @@ class Trained:
     agrees: dict[str, bool]
 
     @property
-    def score(self) -> Score:
-        return Score(sum(self.agrees.values()), len(self.agrees))
+    def tried(self) -> Tried:
+        """Named in the table by its settings."""
+        words = (setting.removeprefix("dpo.") for setting in self.combination.settings)
+        return Tried(" ".join(words), self.manifest, self.agrees)
 
 
 @dataclass(frozen=True)
@@ -167,26 +169,18 @@ def train_one(run: Run, combination: Combination, out: Path) -> dict[str, float]
     return metrics
 
 
-def agreements(heldout: Path) -> dict[str, bool]:
-    return {str(row["id"]): float(str(row["margin"])) > 0 for _, row in read_rows(heldout)}
-
-
 def table(results: Sequence[Trained | Failed], recipe: str, overrides: Sequence[str]) -> str:
     """The finished combinations by held-out accuracy, the best first, what of it is noise, and the way to take one.
 
     Of equally good ones the larger mean margin stands first. It says so where none finished.
     """
-    done = sorted(
-        (result for result in results if isinstance(result, Trained)),
-        key=lambda result: (-result.score.accuracy, -result.manifest.metrics["heldout_margin"]),
-    )
+    combinations = {result.tried.name: result.combination for result in results if isinstance(result, Trained)}
+    done = ranked([result.tried for result in results if isinstance(result, Trained)])
     if not done:
         return "no combination finished"
     tests = against_best(done)
-    rows = [row(result, test) for result, test in zip(done, [None, *tests], strict=True)]
-    return "\n".join(
-        [*aligned([HEADER, *rows]), "", noise(done, tests), f"take the first: {command(recipe, overrides, done[0])}"]
-    )
+    first = command(recipe, overrides, combinations[done[0].name])
+    return "\n".join([*aligned([HEADER, *rows(done, tests)]), "", noise(done, tests), f"take the first: {first}"])
 
 
 def failures(results: Sequence[Trained | Failed]) -> str | None:
@@ -204,67 +198,11 @@ def failures(results: Sequence[Trained | Failed]) -> str | None:
     )
 
 
-HEADER = ("settings", "held-out accuracy (95 %)", "margin", "loss", "chosen logp", "steps", "took", "against the first")
-
-
-def row(result: Trained, test: PairedTest | None) -> tuple[str, ...]:
-    score, metrics = result.score, result.manifest.metrics
-    return (
-        " ".join(setting.removeprefix("dpo.") for setting in result.combination.settings),
-        f"{100 * score.accuracy:.1f} % ({100 * score.interval.low:.0f}-{100 * score.interval.high:.0f}), "
-        f"{score.correct} of {score.questions}",
-        f"{metrics['heldout_margin']:.4g}",
-        f"{metrics['loss']:.4g}",
-        f"{metrics['chosen_logps_change']:+.3g}",
-        f"{metrics['steps']:.0f}",
-        duration(result.manifest.seconds),
-        "" if test is None else test.verdict,
-    )
-
-
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip() for cells in rows]
 
 
-def against_best(done: Sequence[Trained]) -> list[PairedTest]:
-    """Each of the others against the first, on the held-out pairs that both have (McNemar's exact test, Holm)."""
-    best = done[0].agrees
-    counts = []
-    for other in done[1:]:
-        both = [id for id in best if id in other.agrees]
-        gained = sum(other.agrees[id] and not best[id] for id in both)
-        lost = sum(best[id] and not other.agrees[id] for id in both)
-        counts.append((len(both), gained, lost))
-    return paired_tests(counts)
-
-
-def noise(done: Sequence[Trained], tests: Sequence[PairedTest]) -> str:
-    """Which differences the held-out pairs can show, and that the first was chosen by them."""
-    pairs = len(done[0].agrees)
-    if not tests:
-        return f"One combination on {pairs} held-out pairs: nothing to compare it with."
-    shown = sum(test.shown for test in tests)
-    differing = max(test.gained + test.lost for test in tests)
-    least = smallest_shown(differing)
-    possible = (
-        f"of the {differing} pairs that the first and another judge differently at most, one would have to be right in "
-        f"{least} more than the other, before correction"
-        if least is not None
-        else f"the first and another judge at most {differing} pairs differently, too few to show anything"
-    )
-    verdict = (
-        f"The first is shown to be better than {shown} of {len(tests)} others; the other differences are noise"
-        if shown
-        else "No difference to the first is shown: with so few held-out pairs all of it may be noise"
-    )
-    return (
-        f"{verdict} ({pairs} held-out pairs, McNemar's exact test, Holm's correction, smallest "
-        f"{p_text(min(test.adjusted for test in tests))}); {possible}. The first was chosen by these pairs, so its "
-        f"accuracy is flattered; people's judgement of fresh answers is not (kormed winrate)."
-    )
-
-
-def command(recipe: str, overrides: Sequence[str], result: Trained) -> str:
-    sets = [part for setting in [*overrides, *result.combination.settings] for part in ("--set", setting)]
+def command(recipe: str, overrides: Sequence[str], combination: Combination) -> str:
+    sets = [part for setting in [*overrides, *combination.settings] for part in ("--set", setting)]
     return shlex.join(["kormed", "dpo", recipe, *sets])

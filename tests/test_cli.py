@@ -44,7 +44,7 @@ def commands(
 
 
 COMMANDS = dict(commands())
-RECIPE = {"file", "id", "target", "source"}  # what a command may ask for instead of a recipe
+RECIPE = {"file", "id", "target", "source", "runs"}  # what a command may ask for instead of a recipe
 
 
 class Desk:

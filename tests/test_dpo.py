@@ -23,7 +23,7 @@ from stages.core.artifacts import hash_folder
 from stages.core.errors import KormedError, ProofFailed
 from stages.core.pipeline import Run
 from stages.core.recipe import Dpo, Model
-from stages.core.records import Dropped, Preference, read_jsonl, write_jsonl
+from stages.core.records import Dropped, Judged, Preference, read_jsonl, write_jsonl
 
 
 @pytest.fixture(scope="module")
@@ -442,7 +442,7 @@ def test_held_out_pairs_are_looked_at_on_the_way_and_at_the_end(
     looks = [row for row in rows_of(tmp_path / "out") if preference.ACCURACY in row]
     assert metrics["saved_step"] == 4
     assert [(row["step"], row.get("saved", False)) for row in looks] == [(2, False), (4, False), (4, True)]
-    judged = read_jsonl(tmp_path / "out" / "heldout.jsonl", preference.Judged)
+    judged = read_jsonl(tmp_path / "out" / "heldout.jsonl", Judged)
     assert [row.id for row in judged] == [row.id for row in read_jsonl(halves / "heldout.jsonl", Preference)]
     assert metrics["heldout_pairs"] == len(judged) == 4
     assert metrics["heldout_accuracy"] == sum(row.margin > 0 for row in judged) / 4 == looks[-1][preference.ACCURACY]
@@ -468,6 +468,22 @@ def test_a_look_says_what_trl_says_of_one_pair_after_the_other(labelled_run: Run
         assert judged.id == row["id"]
         assert judged.margin == pytest.approx(seen["rewards/margins"][-1], rel=1e-3, abs=1e-5)
         assert judged.loss == pytest.approx(loss, rel=1e-4)
+        for side, before, change, tokens in (
+            ("chosen", judged.chosen_before, judged.chosen_change, judged.chosen_tokens),
+            ("rejected", judged.rejected_before, judged.rejected_change, judged.rejected_tokens),
+        ):
+            assert before is not None
+            assert before + change == pytest.approx(seen[f"logps/{side}"][-1], rel=1e-4)
+            assert tokens == len(row[f"{side}_ids"])
+
+
+def test_a_length_desensitised_look_calls_no_sum_a_log_probability(labelled_run: Run) -> None:
+    config = changed(labelled_run.recipe.dpo, length_desensitised=0.5)
+    pair = {"id": "pair-1", "chosen_ids": [1, 2, 3], "rejected_ids": [1, 2]}
+    found = preference.judged(config, pair, (-9.0, -8.0), (-10.0, -7.0))
+    assert (found.chosen_change, found.rejected_change) == (1.0, -1.0)
+    assert (found.chosen_before, found.rejected_before) == (None, None)
+    assert (found.chosen_tokens, found.rejected_tokens) == (3, 2)
 
 
 def test_a_run_that_gets_no_better_stops_and_keeps_its_best_look(

@@ -502,7 +502,7 @@ def test_a_limit_is_printed_under_the_table(two: Path) -> None:
     html, _ = made(two)
     assert "at most the first 10 of each subset's test questions of sean0042/KorMedMCQA; 5 few-shot" in words(html)
     assert "The sample is small: with 10 questions" in words(html)
-    assert "The base model cannot be told from guessing" in words(html)
+    assert "The base model is not shown to do better than guessing" in words(html)
 
 
 def test_a_base_above_guessing_is_not_called_a_guesser(two: Path) -> None:

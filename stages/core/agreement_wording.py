@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 
+from stages.core import agreement_cases as cases
 from stages.core import wording
 from stages.core.agreement import FEWEST_GAPS, Agreement, Alpha, Fell, Hurry, Lean, Remark, Share
+from stages.core.agreement_cases import FIRM, TENTATIVE, signed
 from stages.core.records import Choice, Flag
-from stages.core.statistics import LEVEL, p_text, smallest_shown
+from stages.core.statistics import LEVEL, p_text
 
-TENTATIVE, FIRM = 0.667, 0.8  # Krippendorff, Content Analysis (2004), chapter 11
-FEW = 40  # comparisons; from fewer a bootstrap interval comes out too short (measured: core/agreement.py)
-TOO_FEW = 10  # comparisons; from fewer it is so short that nothing is concluded from it
 VALUE_NAMES: dict[Choice, str] = {"a": "A better", "b": "B better", "tie": "tie", "both_bad": "both bad"}
 FLAG_NAMES: dict[Flag, str] = {
     "missed_emergency": "missed emergency",
@@ -19,6 +18,30 @@ FLAG_NAMES: dict[Flag, str] = {
     "discourages_care": "discourages care",
     "personal_data": "personal data",
     "other": "other",
+}
+VERDICTS: dict[cases.Verdict, str] = {
+    "too few": "too few comparisons to conclude anything",
+    "chance": "no agreement beyond chance shown",
+    "below chance": "they differ more than by chance",
+    "firm": f"beyond chance, and firm by Krippendorff's {FIRM}",
+    "tentative": f"beyond chance, and enough for Krippendorff's {TENTATIVE}",
+    "below tentative": (
+        f"more than chance, and less than the {TENTATIVE} that Krippendorff asks for, so single votes say little"
+    ),
+    "open": f"more than chance; whether it reaches Krippendorff's {TENTATIVE} is not shown",
+}
+NO_INTERVALS: dict[cases.NoInterval, str] = {
+    "one comparison": "one comparison gives no interval, and shows next to nothing",
+    "nobody differed": (
+        "where nobody differed, resampling gives no interval, which does not prove that nobody ever will"
+    ),
+    "too alike": "so few of the responses differ in value that resampling gives no interval",
+}
+SIZES: dict[cases.Size, str] = {
+    "large": "large",
+    "medium": "medium",
+    "small": "small",
+    "under small": "under what Cohen calls small",
 }
 MEANS = (
     "Alpha compares how often annotators of one comparison differed with how often they would differ if the same "
@@ -67,32 +90,9 @@ def agreed(alpha: Alpha) -> str:
         f"it would be {100 * alpha.by_chance:.1f} %. Krippendorff's alpha is {signed(alpha.value)}"
     )
     if alpha.low is None or alpha.high is None:
-        return f"{said}; {_no_interval(alpha)}."
-    few = alpha.comparisons < TOO_FEW
-    verdict = "too few comparisons to conclude anything" if few else _verdict(alpha.low, alpha.high)
+        return f"{said}; {NO_INTERVALS[cases.no_interval(alpha)]}."
+    verdict = VERDICTS[cases.verdict(alpha.low, alpha.high, alpha.comparisons)]
     return f"{said} (95 % interval {signed(alpha.low)} to {signed(alpha.high)}): {verdict}."
-
-
-def _no_interval(alpha: Alpha) -> str:
-    if alpha.comparisons < 2:
-        return "one comparison gives no interval, and shows next to nothing"
-    if alpha.same == 1:
-        return "where nobody differed, resampling gives no interval, which does not prove that nobody ever will"
-    return "so few of the responses differ in value that resampling gives no interval"
-
-
-def _verdict(low: float, high: float) -> str:
-    if low <= 0 <= high:
-        return "no agreement beyond chance shown"
-    if high < 0:
-        return "they differ more than by chance"
-    if low >= FIRM:
-        return f"beyond chance, and firm by Krippendorff's {FIRM}"
-    if low >= TENTATIVE:
-        return f"beyond chance, and enough for Krippendorff's {TENTATIVE}"
-    if high < TENTATIVE:
-        return f"more than chance, and less than the {TENTATIVE} that Krippendorff asks for, so single votes say little"
-    return f"more than chance; whether it reaches Krippendorff's {TENTATIVE} is not shown"
 
 
 def caution(alpha: Alpha) -> str:
@@ -100,7 +100,7 @@ def caution(alpha: Alpha) -> str:
     if alpha.low is None:
         return ""
     found = []
-    if alpha.comparisons < FEW:
+    if alpha.comparisons < cases.FEW:
         found.append(f"An interval from {alpha.comparisons} comparisons is rather too short than too long.")
     if alpha.one_valued:
         found.append(f"{alpha.one_valued:,} resamples had one value only, for which alpha is not defined; left out.")
@@ -131,7 +131,7 @@ def sided(lean: Lean) -> str:
     """Whether A is chosen more than B, in words. Which answer is A was drawn by seed."""
     if not lean.decided:
         return "No response chose an answer, so a lean to a side cannot be seen."
-    side = "A" if lean.comparisons.value is not None and lean.comparisons.value > 0.5 else "B"
+    side = "A" if cases.leans_to(lean) else "B"
     return f"A was chosen in {_leaning(lean, f'a lean to {side} shown', 'no lean to a side shown', 'A')}"
 
 
@@ -141,11 +141,11 @@ def lengthy(found: Agreement) -> str:
     equal = f" {wording.count(length.equal, 'response')} chose between answers of the same length." * bool(length.equal)
     if length.h is None or length.median_difference is None:
         return f"No response chose between answers of different length.{equal}"
-    side = "longer" if length.longer.chosen * 2 > length.longer.decided else "shorter"
+    side = "longer" if cases.leans_to(length.longer) else "shorter"
     said = _leaning(length.longer, f"a lean to the {side} answer shown", "no lean to length shown", "the longer one")
     longer = "longer" if length.median_difference >= 0 else "shorter"
-    could = smallest_shown(length.longer.comparisons.of) is not None  # an effect size of two responses says nothing
-    effect = f" Cohen's h against one half is {signed(length.h)} ({_size(length.h)})." if could else ""
+    could = not cases.is_too_few(length.longer.comparisons.of)  # an effect size of two responses says nothing
+    effect = f" Cohen's h against one half is {signed(length.h)} ({SIZES[cases.size(length.h)]})." if could else ""
     return (
         f"The longer answer was chosen in {said}{effect} The chosen answer is "
         f"{abs(length.median_difference):,.0f} characters {longer} than the other (median).{equal}"
@@ -166,12 +166,7 @@ def _leaning(lean: Lean, shown: str, not_shown: str, which: str) -> str:
 
 
 def _too_few(of: int) -> str:
-    return "; with so few, none could have been shown" if smallest_shown(of) is None else ""
-
-
-def _size(h: float) -> str:
-    names = ((0.8, "large"), (0.5, "medium"), (0.2, "small"))
-    return next((name for least, name in names if abs(h) >= least), "under what Cohen calls small")
+    return "; with so few, none could have been shown" if cases.is_too_few(of) else ""
 
 
 def flagged(found: Agreement) -> str:
@@ -256,11 +251,6 @@ def within(share: Share) -> str:
     if share.low is None or share.high is None:
         return "no interval"
     return f"95 % interval {100 * share.low:.0f}–{100 * share.high:.0f} %"
-
-
-def signed(value: float) -> str:
-    """Two decimals with a true minus, and no minus before zero."""
-    return f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 
 def seconds(value: float) -> str:

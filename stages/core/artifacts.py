@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from stages.core import metering
 from stages.core.errors import KormedError
 
 log = logging.getLogger("kormed")
@@ -60,7 +62,19 @@ class Request:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was made, of what, with what. `files` maps relative paths to SHA-256."""
+    """What was made, of what, with what, and at what cost.
+
+    Attributes:
+        files: SHA-256 by relative path.
+        seconds: of all sessions, where the stage was stopped and gone on with; the wait between them does not count.
+        sessions: how many there were. Manifests from before they were counted say 1, and mean the last one alone.
+        gpus: processes that worked on it with a GPU, one GPU each; the most of a session. 0: it ran on a CPU.
+        gpu_seconds: the GPUs of each session times its seconds.
+        peak_memory: bytes, of rank 0's process; the largest of the sessions. What is counted: `metering.Session`.
+
+    The last four are None where an artifact was made before they were recorded; `peak_memory` and what it is of also
+    where the system does not tell.
+    """
 
     stage: str
     config: dict[str, Any]
@@ -73,6 +87,11 @@ class Manifest:
     commit: str | None
     libraries: dict[str, str]
     device: str
+    sessions: int = 1
+    gpus: int | None = None
+    gpu_seconds: float | None = None
+    peak_memory: int | None = None
+    peak_memory_of: metering.MemoryOf | None = None
 
     def part(self, name: str) -> str:
         """Content hash of one file or folder of the artifact, so that a reader is stale only if that part changed."""
@@ -94,7 +113,9 @@ def hash_folder(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hash_file(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.relative_to(folder).as_posix() not in (MANIFEST, REQUEST, LAUNCH, ".lock")
+        if path.is_file()
+        and path.relative_to(folder).as_posix() not in (MANIFEST, REQUEST, LAUNCH, ".lock")
+        and path.relative_to(folder).parts[0] != metering.SESSIONS
     }
 
 
@@ -137,7 +158,7 @@ def differences(manifest: Manifest, request: Request, section: str = "") -> list
         if was.get(key) != now.get(key):
             file = key.removesuffix("_sha256")
             changed_file = f"the file or folder that {file} names has changed"
-            changed_key = f"{section}{key}: made with {was.get(key)!r}, asked for {now.get(key)!r}"
+            changed_key = f"{section}{key}: {_made_with(key, manifest.config, was)}, asked for {now.get(key)!r}"
             lines.append(changed_file if file != key else changed_key)
     for name in sorted(manifest.inputs.keys() | request.inputs.keys()):
         before, after = manifest.inputs.get(name), request.inputs.get(name)
@@ -145,6 +166,13 @@ def differences(manifest: Manifest, request: Request, section: str = "") -> list
             change = "is new" if before is None else "is gone" if after is None else "has changed"
             lines.append(f"input {name} {change}")
     return lines
+
+
+def _made_with(key: str, config: Mapping[str, Any], was: Mapping[str, Any]) -> str:
+    """A section is recorded whole, so what is not in it was no setting yet; below that, a key may be one's own."""
+    if key in was:
+        return f"made with {was[key]!r}"
+    return "made without it" if key.partition(".")[0] in config else "made before this setting existed"
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -187,10 +215,11 @@ def make(
         _claim(partial, request)
         if processes() > 1:
             (partial / LAUNCH).write_text(launch_id(), encoding="utf-8")
-        started = time.monotonic()
-        metrics = run(partial)
-        (partial / LAUNCH).unlink(missing_ok=True)
-        files = hash_folder(partial)
+        with metering.session(partial, processes()) as sessions:
+            metrics = run(partial)
+            (partial / LAUNCH).unlink(missing_ok=True)
+            files = hash_folder(partial)
+        spent = sessions.spent()
         manifest = Manifest(
             stage=request.stage,
             config=dict(request.config),
@@ -198,13 +227,19 @@ def make(
             content=digest(files),
             files=files,
             metrics=metrics,
-            seconds=round(time.monotonic() - started, 1),
+            seconds=round(spent.seconds, 1),
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
             commit=commit(),
             libraries=libraries(),
             device=device(),
+            sessions=spent.sessions,
+            gpus=spent.gpus,
+            gpu_seconds=round(spent.gpu_seconds, 1),
+            peak_memory=spent.peak_memory,
+            peak_memory_of=spent.peak_memory_of,
         )
         write_json(partial / MANIFEST, asdict(manifest))
+        shutil.rmtree(partial / metering.SESSIONS, ignore_errors=True)  # none where no note could be written
         (partial / REQUEST).unlink()
         (partial / ".lock").unlink()
         if folder.exists():

@@ -1,6 +1,7 @@
 """lm-eval's own result files, written by its own class: one results file and one file of samples a task."""
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -20,12 +21,15 @@ class Examined:
 
 
 def keep(path: Path, examined: Examined) -> None:
-    """Put a part's results aside as JSON, so that a stopped run need not ask again."""
+    """Put a part's results aside as JSON, on the disk once it returns, so that a stopped run need not ask again."""
     from lm_eval.utils import handle_non_serializable
 
     temporary = path.with_name(f".{path.name}.tmp")
     content = {"seconds": examined.seconds, "results": examined.results}
-    temporary.write_text(json.dumps(content, default=handle_non_serializable, ensure_ascii=False), encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(content, default=handle_non_serializable, ensure_ascii=False))
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
 
 

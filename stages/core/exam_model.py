@@ -5,7 +5,7 @@ length stand side by side, and each ends as soon as a stop string stands in it, 
 What is asked, how it is tokenised, cut and scored is lm-eval's: requests come from its task and go back to it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,8 +24,8 @@ class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
     """What is neither greedy nor, for a log-probability, one token long is left to HFLM itself.
 
     `watched`: tokens whose log-probabilities are kept for every prompt that an answer is generated to, as the first
-    token of that answer; a later request for them costs nothing. A token's own logit is float32, where HFLM in bf16 has
-    two decimals and ties.
+    token of that answer; a later request for them costs nothing, until `forget`. A token's own logit is float32, where
+    HFLM in bf16 has two decimals and ties.
     """
 
     watched: tuple[int, ...] = ()
@@ -38,18 +38,15 @@ class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
         if not requests:
             return []
         asked = [request.args[1] for request in requests]
+        self.require_room(asked[0], "a task", "set evaluate.max_gen_toks, or the task's own, to fewer")
         settings: dict[str, Any] = dict(normalize_gen_kwargs(asked[0], self.max_gen_toks))
         limit = settings.pop("max_gen_toks")
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         strings = handle_stop_sequences(settings.pop("until", None), eos=eos)
         if not is_greedy(settings) or any(other != asked[0] for other in asked):
-            found: list[str] = super().generate_until(requests, disable_tqdm)
+            with told_of_memory(self.batch_size):
+                found: list[str] = super().generate_until(requests, disable_tqdm)
             return found
-        if limit >= self.max_length:
-            raise KormedError(
-                f"evaluate: up to {limit} new tokens leave no room for a question in the base's {self.max_length}; "
-                f"lower evaluate.max_gen_toks, or take the task that asks for so many out of evaluate.tasks"
-            )
         rows = [Row(at, self.context(request.args[0], limit), limit) for at, request in enumerate(requests)]
         texts = [""] * len(rows)
         progress = Progress(len(rows))
@@ -70,6 +67,23 @@ class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
                     texts[row.index] = postprocess_generated_text(self.tok_decode(tokens), strings, None)
         return texts
 
+    def require_room(self, settings: Mapping[str, Any], who: str, way_out: str) -> None:
+        """
+        Raises:
+            KormedError: lm-eval's settings of a generation ask for as many new tokens as the base holds, or more.
+        """
+        limit = normalize_gen_kwargs(dict(settings), self.max_gen_toks)["max_gen_toks"]
+        if limit >= self.max_length:
+            raise KormedError(
+                f"evaluate: {who} asks for up to {limit} new tokens, which leave no room for a question in the base's "
+                f"{self.max_length}; {way_out}"
+            )
+
+    def forget(self) -> None:
+        """Watch nothing, and keep nothing of what was asked: the prompts of all subsets would grow to no use."""
+        self.watched = ()
+        self.seen.clear()
+
     def context(self, text: str, limit: int) -> tuple[int, ...]:
         """Token ids as HFLM makes them, with room for `limit` more; alone, so without padding."""
         ids, _ = self.tok_batch_encode([text], left_truncate_len=self.max_length - limit, truncation=self.truncation)
@@ -83,7 +97,8 @@ class ExamModel(HFLM):  # type: ignore[misc]  # lm-eval has no types
     ) -> list[tuple[float, bool]]:
         """Each continuation's log-probability, and whether it is the most likely one."""
         if any(len(after) != 1 or len(before) >= self.max_length for _, before, after in requests):
-            found: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
+            with told_of_memory(self.batch_size):
+                found: list[tuple[float, bool]] = super()._loglikelihood_tokens(requests, disable_tqdm, override_bs)
             return found
         wanted: dict[tuple[int, ...], list[int]] = {}  # several continuations, such as the letters, of one context
         for _, before, (token,) in requests:

@@ -68,6 +68,7 @@ class Settings(Facts):
     quantization: str
     lm_eval: str
     letters_as: tuple[str, ...] | None = None  # None: answers were read in one way only
+    prompts: dict[str, str] | None = None  # SHA-256 of what was asked, by subset; None: not recorded
 
 
 class LabelLengths(Facts):
@@ -294,6 +295,11 @@ def require_pairs(evaluations: Sequence[Evaluation]) -> None:
         ]
         if differ:
             raise KormedError(f"{after.folder}: cannot be compared with {before.folder}: {'; '.join(differ)}; {ways}")
+        if lacking := sorted(set(_subsets(before)) ^ set(_subsets(after))):
+            raise KormedError(
+                f"{after.folder}: cannot be compared with {before.folder}: only one of them has {', '.join(lacking)} "
+                f"({before.checkpoint} has {', '.join(_subsets(before))}); {ways}"
+            )
         alone = sorted(before.answers.keys() ^ after.answers.keys())
         if alone:
             subset, _, doc_id = alone[0]

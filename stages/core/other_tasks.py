@@ -27,8 +27,16 @@ class Figure:
     n: int | None  # items asked; None: a group, whose tasks are counted
 
 
-def find(names: Sequence[str], folder: Path | None) -> Any:
-    """lm-eval's TaskManager over its own tasks and those in `folder`, with the tasks `names` loaded once, to be sure.
+@dataclass(frozen=True)
+class Others:
+    """lm-eval's TaskManager that has the tasks, and its settings of those that have a text generated, by task."""
+
+    manager: Any
+    generating: Mapping[str, Mapping[str, Any]]
+
+
+def find(names: Sequence[str], folder: Path | None) -> Others:
+    """Over lm-eval's own tasks and those in `folder`, with the tasks `names` loaded once, to be sure.
 
     Raises:
         KormedError: the folder or a task is not there, a task's data is not there, or it would run code that a model
@@ -41,15 +49,18 @@ def find(names: Sequence[str], folder: Path | None) -> Any:
             f"{folder}: no such folder (evaluate.task_folder); lm-eval task files (.yaml) were wanted in it"
         )
     manager = TaskManager(include_path=None if folder is None else str(folder))
+    generating: dict[str, Mapping[str, Any]] = {}
     for name in names:
         if name not in manager.all_tasks:
             raise KormedError(unknown(name, manager.all_tasks, folder))
-        for task in load(manager, name).values():
+        for own_name, task in load(manager, name).items():
             if getattr(task, "UNSAFE_CODE", False):
                 raise KormedError(
                     f"{name}: runs code that the model writes, which kormed does not; take it out of evaluate.tasks"
                 )
-    return manager
+            if getattr(task, "OUTPUT_TYPE", None) == "generate_until":
+                generating[own_name] = task.config.generation_kwargs or {}
+    return Others(manager, generating)
 
 
 def unknown(name: str, known: Sequence[str], folder: Path | None) -> str:

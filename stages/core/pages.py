@@ -12,8 +12,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 def environment(*, is_html: bool = True, language: Language = ENGLISH) -> Environment:
     """Templates of this folder: an unknown name is an error, and in HTML no text becomes markup.
 
-    `_("…")` and `{% trans %}` say the template's own words in the language, `wording` and the other names of
-    `Language.modules` are its sentences.
+    `_("…")` and `{% trans %}` say the template's own words in the language, `x | term` a phrase out of an artifact,
+    `wording` and the other names of `Language.modules` are its sentences.
     """
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -27,5 +27,6 @@ def environment(*, is_html: bool = True, language: Language = ENGLISH) -> Enviro
     templates.install_gettext_callables(  # type: ignore[attr-defined]  # the extension's
         language.translate, lambda one, many, count: language.translate(one if count == 1 else many), newstyle=True
     )
+    templates.filters["term"] = language.term
     templates.globals |= {"code": language.code, **language.modules}
     return templates

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from stages.core import artifacts
+from stages.core import artifacts, metering
 from stages.core.artifacts import Manifest, Request
 from stages.core.errors import KormedError
 from stages.core.recipe import PROMPT, Recipe
@@ -400,16 +400,18 @@ class Run:
         config = getattr(self.recipe, stage.section)
         module = import_module(stage.module)
         log.info("%s: started", stage.name)
+        before = metering.gpu_allocations()
         manifest = artifacts.make(
             self.path(stage.name),
             self.request(stage, inputs),
             lambda out: module.run(config, out, **reads),
-            device=device,
+            device=lambda: device(before),
             replace=replace,
         )
         self._manifests[stage.name] = manifest
         self._changed[stage.name] = None
-        log.info("%s: done in %s -> %s", stage.name, duration(manifest.seconds), self.path(stage.name))
+        took = duration(manifest.seconds) + (f" in {manifest.sessions} sessions" if manifest.sessions > 1 else "")
+        log.info("%s: done in %s -> %s", stage.name, took, self.path(stage.name))
         return manifest
 
     def _stale(self, standing: Standing, wanted_by: str | None = None) -> str:
@@ -450,10 +452,14 @@ def table(run: Run) -> str:
     return "\n".join(lines)
 
 
-def device() -> str:
-    """The hardware's name for the manifest, without importing torch for stages that do not use it."""
+def device(allocations: int = 0) -> str:
+    """The hardware's name for the manifest, without importing torch for stages that do not use it.
+
+    A stage that has taken nothing on a GPU, where the process had taken it `allocations` times before
+    (`metering.gpu_allocations`), ran on the CPU, whatever ran there earlier in the same process.
+    """
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
+    if torch is not None and metering.gpu_allocations() > allocations:
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
     return f"CPU, {os.cpu_count()} cores, {platform.machine()}"
 

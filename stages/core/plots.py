@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -11,6 +12,20 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 14, 12, 40
 HISTOGRAM = 170  # its height; lower than a curve's, because several stand under one another
 PERCENT = ((0, "0 %"), (25, "25 %"), (50, "50 %"), (75, "75 %"), (100, "100 %"))  # a scale of shares
 LABEL_CHARACTERS = 46  # of a waterfall's label a line; the number stands to its right
+ROW = 24  # height of a line of a forest plot
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words that pictures write themselves; another language brings its own. Names in braces are filled in."""
+
+    step: str = "step"  # under a curve's horizontal axis
+    curve: str = "{label} from step {start} to {end}: first {first}, last {last}"
+    beside: str = "{label}: first {first}, last {last}"
+    histogram: str = "{label}: {rows} rows; the highest bar, of {most}, from {low} to below {high} {unit}"
+
+
+ENGLISH = Words()
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,28 @@ class Place:
     hue: str  # CSS class
 
 
+@dataclass(frozen=True)
+class Difference:
+    """One line of a forest plot: a difference and its interval, on the scale of all of them."""
+
+    label: str
+    low: float
+    value: float
+    high: float
+    number: str  # as it is printed
+    questions: int  # the mark's area follows it
+    is_all: bool  # the line that sums up its group is drawn as a diamond
+
+
+@dataclass(frozen=True)
+class Contrasted:
+    """One group of a forest plot, such as a subset a line and one for all, under its name."""
+
+    name: str
+    hue: str  # CSS class
+    rows: tuple[Difference, ...]
+
+
 def curve(rows: Sequence[dict[str, object]], key: str) -> Curve:
     """The values of `key` over `step` in transformers' log history; rows without it (summaries) are passed over."""
     logged = [(row["step"], row[key]) for row in rows if key in row and "step" in row]
@@ -67,6 +104,7 @@ def line_chart(
     level: float | None = None,
     beside: Curve | None = None,
     beside_label: str = "",
+    words: Words = ENGLISH,
 ) -> str:
     """One curve, or two on one scale, as an SVG element that scales to its container; the CSS classes are the report's.
 
@@ -95,9 +133,11 @@ def line_chart(
     def y(value: float) -> float:
         return round(HEIGHT - BOTTOM - (value - y_low) / (y_high - y_low) * (HEIGHT - TOP - BOTTOM), 1)
 
-    name = f"{label} from step {steps[0]:g} to {steps[-1]:g}: first {line.first:.4g}, last {line.last:.4g}"
+    first, last = f"{line.first:.4g}", f"{line.last:.4g}"
+    name = words.curve.format(label=label, start=f"{steps[0]:g}", end=f"{steps[-1]:g}", first=first, last=last)
     if beside and others:
-        name += f"; {beside_label}: first {beside.first:.4g}, last {beside.last:.4g}"
+        first, last = f"{beside.first:.4g}", f"{beside.last:.4g}"
+        name += "; " + words.beside.format(label=beside_label, first=first, last=last)
     parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(name)}">']
     for tick in y_ticks:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick)}" y2="{y(tick)}"/>')
@@ -112,7 +152,8 @@ def line_chart(
             parts.append(f'<polyline class="line {classes}" points="{drawn}"/>')
         if len(points) <= 12:  # few points are shown as such; a single one would be no line at all
             parts += [f'<circle class="dot {classes}" cx="{x(s)}" cy="{y(v)}" r="3"/>' for s, v in points]
-    parts.append(f'<text class="tick middle" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}">step</text>')
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    parts.append(f'<text class="tick middle" x="{middle}" y="{HEIGHT - 4}">{escape(words.step)}</text>')
     return "".join([*parts, "</svg>"])
 
 
@@ -146,7 +187,13 @@ def spread_bar(places: tuple[float, float, float, float, float], *, end: float, 
 
 
 def histogram(
-    bins: Sequence[tuple[int, int, int]], *, label: str, unit: str, hue: str, level: float | None = None
+    bins: Sequence[tuple[int, int, int]],
+    *,
+    label: str,
+    unit: str,
+    hue: str,
+    level: float | None = None,
+    words: Words = ENGLISH,
 ) -> str:
     """How many rows fall between neighbouring edges, as an SVG element that scales to its container.
 
@@ -176,7 +223,9 @@ def histogram(
         return round(bottom - count / y_ticks[-1] * (bottom - TOP), 1)
 
     low, high, most = max(bins, key=lambda bin: bin[2])
-    name = f"{label}: {rows:,} rows; the highest bar, of {most:,}, from {low:,} to below {high:,} {unit}"
+    name = words.histogram.format(
+        label=label, rows=f"{rows:,}", most=f"{most:,}", low=f"{low:,}", high=f"{high:,}", unit=unit
+    )
     parts = [f'<svg class="chart" viewBox="0 0 {WIDTH} {HISTOGRAM}" role="img" aria-label="{escape(name)}">']
     for tick in y_ticks:
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick)}" y2="{y(tick)}"/>')
@@ -336,6 +385,87 @@ def intervals(
             "</svg>",
         ]
     )
+
+
+def forest(groups: Sequence[Contrasted], *, label: str, unit: str, worse: str, better: str) -> str:
+    """Differences with their intervals in groups, about a line at 0: squares, and a diamond for all of a group.
+
+    The scale reaches as far as the widest interval. The columns of labels and numbers are as wide as their words.
+
+    Args:
+        label: what is compared; the picture's accessible name begins with it and goes on with all numbers.
+        unit: what stands over the column of numbers, such as their unit.
+        worse: what a difference below 0 means, written to the left of 0 under the scale; `better` to the right.
+
+    Raises:
+        ValueError: no rows, or the words are so long that they leave no room for the scale.
+    """
+    rows = [row for group in groups for row in group.rows]
+    if not rows:
+        raise ValueError(f"{label}: no rows")
+    scale = ticks(min(0, *(row.low for row in rows)), max(0, *(row.high for row in rows)), 4)
+    left, right = max(_extent(row.label) for row in rows) + 14, WIDTH - max(_extent(row.number) for row in rows) - 14
+    if right - left < 60:
+        raise ValueError(f"{label}: no room for a scale between {rows[0].label!r} and {rows[0].number!r}")
+    bottom = 20 + ROW * (len(rows) + len(groups))
+    most = max((row.questions for row in rows if not row.is_all), default=1)
+
+    def x(points: float) -> float:
+        return round(left + (points - scale[0]) / (scale[-1] - scale[0]) * (right - left), 1)
+
+    parts = [f'<text class="tick end" x="{WIDTH}" y="12">{escape(unit)}</text>']
+    y = 20
+    for group in groups:
+        parts.append(f'<text class="number" x="0" y="{y + 19}">{escape(group.name)}</text>')
+        y += ROW
+        for tick in scale:
+            end = y + ROW * len(group.rows)
+            parts.append(
+                f'<line class="{"grid" if tick else "zero"}" x1="{x(tick)}" x2="{x(tick)}" y1="{y}" y2="{end}"/>'
+            )
+        for row in group.rows:
+            weight = " all" if row.is_all else ""
+            parts.append(f'<text class="estimate{weight}" x="0" y="{y + 16}">{escape(row.label)}</text>')
+            parts.append(f'<text class="estimate{weight} end" x="{WIDTH}" y="{y + 16}">{escape(row.number)}</text>')
+            low, value, high = x(row.low), x(row.value), x(row.high)
+            if row.is_all:
+                parts.append(_diamond(low, value, high, y + 12, group.hue))
+            else:
+                parts.append(_square(low, value, high, y + 12, group.hue, row.questions / most))
+            y += ROW
+    for tick in scale:
+        parts.append(f'<text class="tick middle" x="{x(tick)}" y="{bottom + 15}">{_signed(tick)}</text>')
+    meeting = max(x(0) - 6, _extent(worse))  # near the left edge there is less room than the word needs
+    parts.append(f'<text class="tick end" x="{meeting}" y="{bottom + 31}">{escape(worse)}</text>')
+    parts.append(f'<text class="tick" x="{meeting + 12}" y="{bottom + 31}">{escape(better)}</text>')
+    told = [f"{group.name}: " + ", ".join(f"{row.label} {row.number}" for row in group.rows) for group in groups]
+    name = f"{label}, {unit}: {'; '.join(told)}"
+    size = f"0 0 {WIDTH} {bottom + 35}"
+    return f'<svg class="chart" viewBox="{size}" role="img" aria-label="{escape(name)}">{"".join(parts)}</svg>'
+
+
+def _diamond(low: float, value: float, high: float, y: float, hue: str) -> str:
+    low, high = round(min(low, value - 3), 1), round(max(high, value + 3), 1)  # of thousands it would be a line
+    return f'<polygon class="bar {hue}" points="{low},{y} {value},{y - 7} {high},{y} {value},{y + 7}"/>'
+
+
+def _square(low: float, value: float, high: float, y: float, hue: str, share: float) -> str:
+    """With its interval; `share` is its area's of the largest one."""
+    side = round(max(5, 11 * math.sqrt(share)), 1)  # the smallest is still to be seen
+    left, top = round(value - side / 2, 1), round(y - side / 2, 1)
+    return (
+        f'<line class="whisker thin {hue}" x1="{low}" x2="{high}" y1="{y}" y2="{y}"/>'
+        f'<rect class="bar {hue}" x="{left}" y="{top}" width="{side}" height="{side}"/>'
+    )
+
+
+def _extent(text: str) -> float:
+    """About how wide a text of 12 units is; the page's font is not known here. Hangul is as wide as it is high."""
+    return sum(12 if unicodedata.east_asian_width(letter) in "WF" else 6.8 for letter in text)
+
+
+def _signed(number: float) -> str:
+    return f"{number:+g}".replace("-", "−") if number else "0"
 
 
 def ticks(low: float, high: float, wanted: int) -> list[float]:

@@ -25,7 +25,7 @@ from trl import DPOTrainer
 from stages.core import artifacts, models, training, watching
 from stages.core.errors import KormedError, ProofFailed
 from stages.core.recipe import Dpo
-from stages.core.records import Preference, Record, append_jsonl, read_appended, read_numbered
+from stages.core.records import Judged, Preference, Record, append_jsonl, read_appended, read_numbered
 
 log = logging.getLogger("kormed")
 
@@ -54,17 +54,6 @@ class LogProbabilities(Record):
     of: str
     chosen: float
     rejected: float
-
-
-class Judged(Record):
-    """A held-out pair under the trained policy: its margin is beta times what the policy moved the chosen answer up
-    from the reference, less the same of the rejected one. Above 0 the policy agrees with the people."""
-
-    id: str
-    margin: float
-    loss: float
-    chosen_change: float  # of the chosen answer's log-probability since SFT
-    rejected_change: float
 
 
 def read_pairs(path: Path) -> list[Preference]:
@@ -429,12 +418,17 @@ def judged(config: Dpo, pair: Pair, policy: tuple[float, float], reference: tupl
         gap = chosen / len(pair["chosen_ids"]) - rejected / len(pair["rejected_ids"])
     else:
         gap = chosen - rejected
+    plain = config.length_desensitised is None  # else TRL's numbers weigh tokens: no log-probabilities of answers
     return Judged(
         id=pair["id"],
         margin=config.beta * (chosen - rejected),
         loss=pair_loss(config, gap),
         chosen_change=chosen,
         rejected_change=rejected,
+        chosen_before=reference[0] if plain else None,
+        rejected_before=reference[1] if plain else None,
+        chosen_tokens=len(pair["chosen_ids"]),
+        rejected_tokens=len(pair["rejected_ids"]),
     )
 
 

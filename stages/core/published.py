@@ -1,5 +1,8 @@
 """Figures that others published, from published.yaml: what a table may show beside ours, each with its source."""
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal, Self
@@ -12,6 +15,9 @@ from stages.core.recipe import Subset
 from stages.core.records import Checkpoint, Record, describe
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
+BASE = "google/gemma-2-2b-it"  # of the report's run
+# Of KorMedMCQA's test split, as counted in the benchmark's own files; the published figures are over all of them.
+QUESTIONS: Mapping[str, int] = {"doctor": 435, "nurse": 878, "pharm": 885, "dentist": 811}
 
 Percent = dict[Subset, float]
 
@@ -57,6 +63,18 @@ class PublishedSource(Record):
                 raise ValueError(f"{row.model} {row.checkpoint}: no {row.relative_to} row with those subsets")
         return self
 
+    @property
+    def unsaid(self) -> list[str]:
+        """What its accuracies depend on and it does not say, in words."""
+        facts = {"lm-eval's task version": self.task_version, "few-shot count": self.fewshot, "template": self.template}
+        return [name for name, value in facts.items() if value is None]
+
+    def text(self, percent: float) -> str:
+        """With as many decimals as the source prints: all of its figures have the same number, ending zeros too."""
+        figures = [figure for row in self.rows for figure in (*row.accuracies.values(), *row.relative_changes.values())]
+        decimals = max(len(repr(figure).partition(".")[2]) for figure in figures)
+        return f"{percent:.{decimals}f}"
+
     def has(self, model: str, checkpoint: Checkpoint, subsets: Percent) -> bool:
         return any(
             (row.model, row.checkpoint) == (model, checkpoint) and subsets.keys() <= row.accuracies.keys()
@@ -91,3 +109,76 @@ def read_published(path: Path = PUBLISHED) -> tuple[PublishedSource, ...]:
         return _File.model_validate(content).sources
     except ValidationError as error:
         raise KormedError(f"{path}: {describe(error)}") from None
+
+
+# Beside a run of ours
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A source's accuracy of one checkpoint on one subset, in percent; `text` is that as printed there.
+
+    `change`: relative to the source's own base, in percent as printed; None: the source prints none.
+    """
+
+    source: PublishedSource
+    model: str
+    percent: float
+    text: str
+    change: float | None
+
+
+def beside(
+    base: str, limit: int | None, questions: Mapping[str, int]
+) -> dict[Checkpoint, dict[Subset, tuple[Figure, ...]]]:
+    """The figures to print beside a run of the published recipe, by checkpoint and subset, in the sources' order.
+
+    `base`, `limit`: as evaluate's settings.json has them. `questions`: how many the run's benchmark has in the test
+    split of each of its subsets (`eda.benchmark[subset]["test"]`); only these subsets are returned. Nothing where the
+    run is another: then `unlike` says why.
+    """
+    if unlike(base, limit, questions):
+        return {}
+    found: dict[Checkpoint, dict[Subset, tuple[Figure, ...]]] = {}
+    for source in read_published():
+        for row in source.rows:
+            by_subset = found.setdefault(row.checkpoint, {})
+            for subset, percent in row.accuracies.items():
+                if subset in questions:
+                    change = row.relative_changes.get(subset)
+                    figure = Figure(source, row.model, percent, source.text(percent), change)
+                    by_subset[subset] = (*by_subset.get(subset, ()), figure)
+    return found
+
+
+def unlike(base: str, limit: int | None, questions: Mapping[str, int]) -> list[str]:
+    """Why the published figures are not of this run's model on this run's questions, in words; empty: they are.
+
+    Arguments are those of `beside`.
+    """
+    found = other_benchmark(questions)
+    if limit is not None:
+        found.append(f"only the first {limit} questions of each subset were asked, the published figures are of all")
+    if not is_published_base(base):
+        found.append(f"the base is {base}, not {BASE}")
+    return found
+
+
+def other_benchmark(questions: Mapping[str, int]) -> list[str]:
+    """Why a benchmark with so many test questions is not KorMedMCQA, in words; empty where the numbers are its own."""
+    return [
+        f"{subset} has {number:,} test questions there and "
+        + (f"{QUESTIONS[subset]:,} in KorMedMCQA" if subset in QUESTIONS else "none in KorMedMCQA")
+        for subset, number in questions.items()
+        if number != QUESTIONS.get(subset)
+    ]
+
+
+def is_published_base(base: str) -> bool:
+    """Whether a base is the report's by its name: on the hub, in the hub's cache, or a folder that is called so.
+
+    Its weights are not looked at: that base is gated, so nobody has written down here what their fingerprint is.
+    """
+    organisation, model = BASE.split("/")
+    cached = f"models--{organisation}--{model}"  # models--<organisation>--<model>/snapshots/<revision>
+    return bool(re.fullmatch(rf"(.*/)?({re.escape(model)}|{re.escape(cached)}/snapshots/[^/]+)/?", base))

@@ -7,7 +7,8 @@ first kind that a text has decides, also where it decides that the text cannot b
 1. a conclusion: a declaration after "따라서" and the like in the same sentence ("따라서 정답은 D이다");
 2. a declaration: "정답: B", "답은 B번입니다", "가장 적절한 것은 ②이다", "B가 정답입니다", "정답은 급성 충수염입니다";
    and a letter or a number, 1 to 5, on a line of its own, for the prompt ends in "정답：" ("B", "B입니다", "2번");
-3. the whole text is a choice's own text, with or without an ending;
+3. the whole text is a choice's own text, with or without an ending (and, as everywhere, without the brackets at its
+   end where no choice fits whole: 대장균 for 대장균(Escherichia coli));
 4. the beginning: a letter set off from what follows ("B. 급성 충수염", "B번입니다. 이유는 …").
 
 A letter or number counts only where the word ends behind it or an ending of the language follows: "B형 간염", "2주" and
@@ -41,6 +42,8 @@ AFTER_NAME = re.compile(rf"{ENDING}|(?!{ABBREVIATION})\s*(?:[.,;:!)\n]|$)|\s+\("
 AFTER_TEXT = re.compile(rf"{ENDING}|\s*(?:[.!)\n]|$)")
 ANOTHER = re.compile(rf"\s*(?:이며|이고|이나|또는|혹은|및|와|과|나|or\b|and\b|[,;/·~&+])\s*{NAME}", re.I)
 BETWEEN = re.compile(r"[\s.,:(]*")  # a name and its own text
+BRACKETED = re.compile(r"[(\[].[)\]]")  # so is what was a circled number
+GLOSS = re.compile(r"\s*\([^()]*\)$")
 
 CHOICE_WORD = r"(?:보기|선택지|선지|옵션|option)"
 THEREFORE = r"(?:따라서|그러므로|그래서|결론적으로|결국|최종(?:적으로)?|therefore)"
@@ -126,17 +129,28 @@ def _named_at(text: str, place: int, choices: Sequence[str]) -> set[str]:
         return found | ({letter} if letter in labelled else {letter, *labelled})
     if another := ANOTHER.match(text, name.end()):
         return found | {letter, _letter(another)}
-    return found | {letter} | _beginning_with(name, choices) if AFTER_NAME.match(text, name.end()) else found
+    if AFTER_NAME.match(text, name.end()) or _stands_alone(text, name):
+        return found | {letter} | _beginning_with(name, choices)
+    return found
+
+
+def _stands_alone(text: str, name: re.Match[str]) -> bool:
+    """Whether it is set in brackets (or circled) before other words, with no second one in the rest of the line."""
+    rest = text[name.end() :].partition("\n")[0]
+    return BRACKETED.fullmatch(name[0]) is not None and rest[:1] == " " and LABEL.search(rest) is None
 
 
 def _texts_at(text: str, place: int, choices: Sequence[str]) -> set[str]:
     """Letters of the choices whose own text stands at `place`, and ends there."""
-    found = set()
-    for letter, choice in zip(LETTERS, choices, strict=False):
-        own = re.compile(_spaced(choice), re.I).match(text, place)
-        if choice and own and AFTER_TEXT.match(text, own.end()):
-            found.add(letter)
-    return found
+    for patterns in _patterns(choices):
+        found = set()
+        for letter, pattern in zip(LETTERS, patterns, strict=False):
+            own = re.compile(pattern, re.I).match(text, place)
+            if pattern and own and AFTER_TEXT.match(text, own.end()):
+                found.add(letter)
+        if found:
+            return found
+    return set()
 
 
 def _labelled(text: str, name: re.Match[str], choices: Sequence[str]) -> set[str]:
@@ -162,16 +176,32 @@ def _start(text: str) -> int:
 
 def _same_text(text: str, choices: Sequence[str]) -> set[str]:
     """Letters of the choices whose own text this is, with or without an ending."""
-    return {
-        letter
-        for letter, choice in zip(LETTERS, choices, strict=False)
-        if choice and re.match(rf"{_spaced(choice)}(?:{ENDING})?[\s.!]*$", text, re.I)
-    }
+    for patterns in _patterns(choices):
+        found = {
+            letter
+            for letter, pattern in zip(LETTERS, patterns, strict=False)
+            if pattern and re.match(rf"{pattern}(?:{ENDING})?[\s.!]*$", text, re.I)
+        }
+        if found:
+            return found
+    return set()
 
 
-def _spaced(choice: str) -> str:
-    """A pattern for a choice's own text however it is spaced: models write 급성충수염 for 급성 충수염."""
-    return r"\s*".join(map(re.escape, choice.split()))
+def _patterns(choices: Sequence[str]) -> tuple[list[str], list[str]]:
+    """For each choice's own text as models write it, however it is spaced: 급성충수염 for 급성 충수염. First whole,
+    then without what stands in brackets at its end, or with something else there: 대장균 for 대장균(Escherichia coli).
+
+    Nothing of one character: it may be the letter that names a choice.
+    """
+    bare = [GLOSS.sub("", choice) if GLOSS.search(choice) else "" for choice in choices]
+    return (
+        [_spaced(choice) for choice in choices],
+        [rf"{_spaced(text)}(?:\s*\([^()\n]*\))?" if len(text) > 1 else "" for text in bare],
+    )
+
+
+def _spaced(text: str) -> str:
+    return r"\s*".join(map(re.escape, text.split()))
 
 
 def _opening(text: str, choices: Sequence[str]) -> set[str]:

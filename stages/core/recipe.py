@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from stages.core.errors import KormedError
+from stages.core.records import Variant
 
 Subset = Literal["doctor", "nurse", "pharm", "dentist"]
 Loss = Literal["sigmoid", "ipo", "hinge", "robust"]
@@ -393,7 +394,7 @@ class Dpo(Training):
 
 
 class Evaluate(Section):
-    """lm-eval's stock KorMedMCQA task, version 3.0, other tasks of lm-eval, and answers to the held-out consults."""
+    """lm-eval's stock KorMedMCQA 3.0, the exam in other forms, other tasks of lm-eval, answers to held-out consults."""
 
     seed: int
     model: Model
@@ -402,16 +403,17 @@ class Evaluate(Section):
     limit: int | None = Field(None, gt=0)  # questions a subset; None: all
     batch_size: int = Field(8, gt=0)
     max_gen_toks: int | None = Field(None, gt=0)  # None: the task's own
+    variants: tuple[Variant, ...] = ("zero_shot", "chat_form")  # other forms of the exam, every question in each
     heldout_limit: int | None = Field(None, gt=0)  # held-out consults answered; None: all
     heldout_max_new_tokens: int = Field(512, gt=0)
     tasks: tuple[str, ...] = ()  # other lm-eval tasks, groups or tags, so that a loss elsewhere shows
     task_folder: Path | None = None  # folder of lm-eval task files (.yaml) of your own; None: lm-eval's tasks alone
 
-    @field_validator("tasks")
+    @field_validator("tasks", "variants")
     @classmethod
-    def _named_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+    def _named_once(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if len(set(names)) < len(names):
-            raise ValueError("a task is named twice")
+            raise ValueError(f"a {str(info.field_name).removesuffix('s')} is named twice")
         return names
 
 

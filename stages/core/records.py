@@ -30,6 +30,7 @@ Flag = Literal[  # why an answer may do harm, as an annotator marks it
 ]
 Mark = Literal["empty", "truncated", "repeating", "near_identical"]
 Checkpoint = Literal["base", "sft", "dpo"]
+Variant = Literal["zero_shot", "chat_form"]  # other forms of the exam, asked beside the headline's
 
 
 class Record(BaseModel):
@@ -211,6 +212,26 @@ class Preference(Record):
     adjudicated: bool = False
 
 
+class Judged(Record):
+    """A held-out pair under DPO's policy: its margin is beta times what the policy moved the chosen answer up from the
+    reference, less the same of the rejected one. Above 0 the policy agrees with the people.
+
+    Log-probabilities are natural and of a whole answer, the token that ends it among its tokens.
+    """
+
+    id: str
+    margin: float
+    loss: float
+    chosen_change: float  # of the chosen answer's log-probability since SFT
+    rejected_change: float
+    # under SFT; None: the file is from before this was written down, or the loss is length-desensitised, so that a sum
+    # over the tokens weighs them differently and is no log-probability of an answer
+    chosen_before: float | None = None
+    rejected_before: float | None = None
+    chosen_tokens: int | None = None  # None: as above, the first reason
+    rejected_tokens: int | None = None
+
+
 class Answer(Record):
     """One benchmark item as a checkpoint answered it. Pairs across checkpoints by `doc_hash` within a subset."""
 
@@ -237,6 +258,12 @@ class Answer(Record):
         if self.letters is None:
             return None
         return 1 / sum(math.exp(letter - max(self.letters)) for letter in self.letters)
+
+
+class VariantAnswer(Answer):
+    """One benchmark item as a checkpoint answered it in another form than the headline's."""
+
+    variant: Variant
 
 
 class HeldoutAnswer(Record):

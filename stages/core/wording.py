@@ -1,24 +1,56 @@
-"""The report's sentences. They follow the numbers: what was not shown is not said."""
+"""The report's sentences in English. They follow the numbers: what was not shown is not said.
 
-import re
+`wording_ko` says the same in Korean, in functions of the same names; what both are made of is `figures`.
+"""
+
 from collections.abc import Sequence
 
 from stages.core import eda as data
+from stages.core import figures
 from stages.core.eda import Eda, FlowStep, Lengths, Move
-from stages.core.findings import Contrast, Generated, Labels, Proof, Reason, Row, Settings, Winrate
+from stages.core.figures import CHANCE as CHANCE
+from stages.core.figures import TASK_TOKENS
+from stages.core.figures import VALUES as VALUES
+from stages.core.figures import markdown as markdown
+from stages.core.figures import number as number
+from stages.core.figures import points as points
+from stages.core.figures import scored as scored
+from stages.core.figures import seen as seen
+from stages.core.figures import unbroken as unbroken
+from stages.core.findings import Contrast, Generated, LabelLengths, Labels, Proof, Reason, Row, Settings, Winrate
+from stages.core.learning import (
+    ChosenFell,
+    HeldOutAtChance,
+    HeldOutStayed,
+    LossNeverFell,
+    LossRises,
+    NoneHeldOut,
+    NotLookedAt,
+    PolicyAgrees,
+    Remark,
+)
 from stages.core.plots import Curve
-from stages.core.records import is_simulated
-from stages.core.statistics import PairedTest, Score, p_text, smallest_shown
+from stages.core.preference_side import Accuracy
+from stages.core.statistics import PairedTest, p_text, smallest_shown
 
 NAMES = {"base": "base", "sft": "SFT", "dpo": "DPO"}
-TASK_TOKENS = 1024  # max_gen_toks of kormedmcqa 3.0
-CHANCE = 20.0  # percent; five choices
+NOUNS = {"exam questions": "exam question", "consults": "consult"}
 EXTENTS = (  # under a table of lengths with bars
     "A row is the whole user turn (instruction, patient information or choices, question) and the answer. In the bar "
     "under the numbers the dot is the median, the box holds the middle half of the rows and the line nine of ten; "
     "the bars of a column share one scale."
 )
-VALUES = ("submitted", "a", "b", "tie", "both_bad")  # columns of the annotators' table
+WIN_RATE, DPO_BETTER = "DPO’s win rate", "DPO’s answer better"
+COMPARED: dict[figures.Compared, str] = {
+    "train": "exam questions, train",
+    "dev": "exam questions, dev",
+    "test": "exam questions, test",
+    "questions": "exam questions, together",
+    "consults": "consults",
+    "shortest": "shortest consult, characters",
+    "median": "median consult, characters",
+    "longest": "longest consult, characters",
+}
 
 
 def summary(
@@ -28,22 +60,68 @@ def summary(
     overall: Row,
     contrasts: Sequence[Contrast],
     winrate: Winrate | None,
+    annotators: Sequence[str] = (),
+    heldout: Accuracy | None = None,
 ) -> list[str]:
-    """The run in three sentences or so. `preferences` is None where DPO was not evaluated."""
-    then = "" if preferences is None else f", then trained on {count(preferences, 'preference')} (DPO)"
-    checkpoints = [NAMES[cell.checkpoint] for cell in overall.cells]
-    questions = count(overall.questions, "exam question")
-    sentences = [
-        f"{base} was fine-tuned on {count(rows, 'instruction row')} (SFT){then}; "
-        f"{', '.join(checkpoints[:-1])} and {checkpoints[-1]} answered the same {questions}."
+    """The run in three sentences: what was trained on what, what the exam says, what the preference side says.
+
+    Args:
+        preferences: that DPO was trained on, chosen by `annotators`. None: DPO was not evaluated.
+        heldout: held-out preferences that DPO's model agrees with. None: not measured.
+    """
+    return [
+        _trained(base, rows, preferences, annotators),
+        _examined(overall, contrasts),
+        _preference_side(overall, winrate, annotators, heldout),
     ]
-    percent = {cell.checkpoint: cell.score.percent for cell in overall.cells}
-    for contrast in contrasts[: len(checkpoints) - 1]:
-        sentences.append(
-            f"{NAMES[contrast.after]} got {percent[contrast.after]:.2f} % right against {NAMES[contrast.before]}'s "
-            f"{percent[contrast.before]:.2f} %: {contrast.overall.verdict}."
+
+
+def _trained(base: str, rows: int, preferences: int | None, annotators: Sequence[str]) -> str:
+    by = {
+        "people": "",
+        "some": ", some of them by simulated annotators",
+        "simulated": " that simulated annotators gave, no human",
+    }[figures.annotated(annotators)]
+    then = "" if preferences is None else f", then trained on {count(preferences, 'preference')} (DPO){by}"
+    return f"{base} was fine-tuned on {count(rows, 'instruction row')} (SFT){then}."
+
+
+def _examined(overall: Row, contrasts: Sequence[Contrast]) -> str:
+    found = figures.exam_result(overall, contrasts)
+    best, last = found.best, found.last
+
+    def against(contrast: Contrast) -> str:
+        before, after = contrast.before, contrast.after
+        return (
+            f"{NAMES[after]} got {found.percent[after]:.2f} % right against {NAMES[before]}'s "
+            f"{found.percent[before]:.2f} %: {verdict(contrast.overall)}"
         )
-    return [*sentences, *([preferred(winrate)] if winrate else [])]
+
+    means = "" if best.overall.shown else ", so these answers do not tell whether training helped or harmed"
+    then = f"; {against(last)}" if last else ""
+    return f"On the same {count(overall.questions, 'exam question')} {against(best)}{means}{then}."
+
+
+def _preference_side(overall: Row, winrate: Winrate | None, annotators: Sequence[str], heldout: Accuracy | None) -> str:
+    if winrate:
+        return preferred(winrate)
+    if heldout:
+        by = "simulated annotators" if figures.annotated(annotators) == "simulated" else "the annotators"
+        words = {"better": "more often than", "worse": "less often than", "not shown": "no difference shown from"}
+        return (
+            f"DPO's model holds the answer that {by} chose for the better one in {heldout.score.percent:.1f} % of "
+            f"{count(heldout.score.questions, 'held-out preference')} (95 % interval "
+            f"{figures.bounds(heldout.interval)} %): {words[figures.against_chance(heldout)]} the 50 % of chance "
+            f"({p_text(heldout.p)})."
+        )
+    if figures.has_dpo(overall):
+        return "Nobody compared DPO's answers with SFT's, so whether they are preferred is not known."
+    return "No checkpoint that was trained on preferences was evaluated."
+
+
+def verdict(test: PairedTest) -> str:
+    """`better (p = 0.003)`, `worse (p < 0.001)` or `no difference shown (p = 0.41)`; p is the adjusted one."""
+    return test.verdict
 
 
 def simulated(labels: Labels | None) -> str:
@@ -53,79 +131,66 @@ def simulated(labels: Labels | None) -> str:
 
 def simulated_among(annotators: Sequence[str]) -> str:
     """What must stand wherever the annotators' judgements appear; empty where every one of them is a person."""
-    found = [name for name in annotators if is_simulated(name)]
-    if not found:
-        return ""
-    if len(found) == len(annotators):
-        return "Simulated annotators: a rule with seeded disagreement, no human judged these answers."
-    return (
-        f"Some annotators are simulated ({', '.join(found)}): their labels are a rule with seeded disagreement, no "
-        f"human gave them."
-    )
-
-
-def points(test: PairedTest) -> str:
-    """Net change in percentage points, with its sign."""
-    return "0.0" if test.gained == test.lost else f"{test.points:+.1f}".replace("-", "−")
-
-
-def scored(score: Score | None) -> str:
-    """A share of right answers with its 95 % interval; a dash where there is none."""
-    if score is None:
-        return "–"
-    low, high = 100 * score.interval.low, 100 * score.interval.high
-    return f"{score.percent:.2f} % ({low:.1f}–{high:.1f})"
+    match figures.annotated(annotators):
+        case "people":
+            return ""
+        case "simulated":
+            return "Simulated annotators: a rule with seeded disagreement, no human judged these answers."
+        case "some":
+            names = ", ".join(figures.simulated_names(annotators))
+            return (
+                f"Some annotators are simulated ({names}): their labels are a rule with seeded disagreement, no human "
+                f"gave them."
+            )
 
 
 def resolution(test: PairedTest) -> str:
     """What difference so many questions could show."""
-    changed = test.gained + test.lost
-    least = smallest_shown(changed)
-    found = f"{changed:,} of {test.questions:,} questions changed sides"
-    if least is None:
+    could = figures.resolution(test)
+    found = f"{could.changed:,} of {could.questions:,} questions changed sides"
+    if could.least is None:
         return f"{found}: with so few, no outcome could have been shown."
     return (
-        f"{found}: a net change of {least:,} ({100 * least / test.questions:.1f} points) is the least that could "
+        f"{found}: a net change of {could.least:,} ({could.points:.1f} points) is the least that could "
         f"have been shown, before correction."
     )
 
 
 def limits(overall: Row, simulated: str, answers_shown: int, winrate: Winrate | None) -> list[str]:
-    """What a reader must not conclude."""
+    """What a reader must not conclude. `simulated`: what is said of those who gave the labels, as `simulated_among`."""
     base = overall.cells[0].score
-    half_width = max(cell.score.interval.high - cell.score.interval.low for cell in overall.cells) * 50
-    found = [
-        "These models are not a medical device. Nothing they write may be used to diagnose, treat or advise anyone.",
-        "KorMedMCQA is licensed CC BY-NC 2.0: no commercial use; whether that binds models trained on it is for you to "
-        "settle before you pass them on.",
-        "Multiple-choice accuracy measures exam knowledge. It does not measure whether a free-text answer to a patient "
-        "is right, safe or kind.",
-    ]
-    if simulated:
-        found.append(f"{simulated} What DPO learned here is that rule.")
-    if winrate:
-        found.append(
+    said: dict[figures.Limit, str] = {
+        "device": (
+            "These models are not a medical device. Nothing they write may be used to diagnose, treat or advise anyone."
+        ),
+        "licence": (
+            "KorMedMCQA is licensed CC BY-NC 2.0: no commercial use; whether that binds models trained on it is for "
+            "you to settle before you pass them on."
+        ),
+        "accuracy": (
+            "Multiple-choice accuracy measures exam knowledge. It does not measure whether a free-text answer to a "
+            "patient is right, safe or kind."
+        ),
+        "annotators": f"{simulated} From their labels DPO learned that rule, not what doctors prefer.",
+        "winrate": (
             "A win rate says which answers those who judged liked better. It does not say that the better one is right "
             "or safe, and those who gave the preferences may like what DPO learned from them more than others would."
-        )
-    if half_width > 2.5:
-        found.append(
-            f"The sample is small: with {overall.questions:,} questions the 95 % interval of an accuracy reaches up to "
-            f"±{half_width:.1f} points, and that of a single subset further."
-        )
-    if answers_shown:
-        found.append(
+        ),
+        "small": (
+            f"The sample is small: with {count(overall.questions, 'question')} the 95 % interval of an accuracy "
+            f"reaches up to ±{figures.half_width(overall):.1f} points, and that of a single subset further."
+        ),
+        "consults": (
             "This report holds questions and answers of held-out consults as they were given. Treat it as patient data "
             "unless they are de-identified or fictional; report.side_by_side=0 leaves them out."
-        )
-    if base.interval.low <= max(CHANCE / 100, overall.letter_share):
-        found.append(
-            f"The base model cannot be told from guessing on these questions ({base.percent:.2f} %, 95 % interval "
-            f"{100 * base.interval.low:.1f}–{100 * base.interval.high:.1f} %; chance {CHANCE:.0f} %, always answering "
-            f"{overall.letter} {100 * overall.letter_share:.1f} %). At that level a run proves the machinery, not "
-            f"medicine."
-        )
-    return found
+        ),
+        "guessing": (
+            f"The base model is not shown to do better than guessing on these questions ({base.percent:.2f} %, 95 % "
+            f"interval {figures.bounds(base.interval)} %; chance {CHANCE:.0f} %, always answering {overall.letter} "
+            f"{100 * overall.letter_share:.1f} %). At that level a run proves the machinery, not medicine."
+        ),
+    }
+    return [said[limit] for limit in figures.limits(overall, bool(simulated), answers_shown, winrate)]
 
 
 def asked(settings: Settings, benchmark: object, device: str) -> str:
@@ -149,21 +214,62 @@ def count(number: int, noun: str) -> str:
 
 def trained_on(reasons: Sequence[Reason], of: int, what: str, epochs: float) -> str:
     """Rows that a trainer took, how often, and those it did not."""
-    dropped = sum(reason.count for reason in reasons)
-    took = of - dropped
+    rows = figures.trained(reasons, of, epochs)
     if epochs < 1:
-        found = f"Trained on {seen(took, epochs):,} of {count(took, what)}, less than one epoch ({epochs:.2f})."
+        found = f"Trained on {rows.saw:,} of {count(rows.took, what)}, less than one epoch ({epochs:.2f})."
     else:
-        found = f"Trained on {count(took, what)} for {epochs:.3g} epoch{'s' * (epochs != 1)}."
+        found = f"Trained on {count(rows.took, what)} for {epochs:.3g} epoch{'s' * (epochs != 1)}."
     if reasons:
-        named = ", ".join(f"{reason.count:,} ({reason.reason})" for reason in reasons)
+        named = ", ".join(f"{one.count:,} ({reason(one.reason)})" for one in reasons)
         found += f" Left out of {of:,}: {named}."
     return found
 
 
-def seen(rows: int, epochs: float) -> int:
-    """How many of the rows a training saw at least once."""
-    return min(rows, round(rows * epochs))
+def reason(given: str) -> str:
+    """Why a row was dropped or set aside, as the stage wrote it."""
+    return given.replace("_", " ")
+
+
+def remark(found: Remark) -> str:
+    """What a training's curves show."""
+    match found:
+        case LossRises():
+            return (
+                f"The loss rises at the end: {found.last:.3g} in the last fifth of the steps, {found.lowest:.3g} in "
+                f"the lowest. The learning rate may be too high, or the last rows differ from the others."
+            )
+        case LossNeverFell():
+            return (
+                "The last fifth of the steps has no clearly lower loss than the first: nothing shows that it learned."
+            )
+        case ChosenFell():
+            return (
+                f"The chosen answers became less likely than under SFT (reward {figures.measured(found.reward)} in the "
+                f"last fifth of the steps): the margin comes from rejected answers that fell further. dpo.nll_weight "
+                f"holds them up."
+            )
+        case NoneHeldOut():
+            return (
+                "No preference was held out, so nothing here tells learning the preference from learning these pairs "
+                "by heart (preferences.heldout)."
+            )
+        case NotLookedAt():
+            return "The held-out preferences were not looked at."
+        case HeldOutAtChance():
+            return (
+                f"The margins grow, and yet the policy agrees with no more than {_agreed(found)}, where chance is 50 %."
+            )
+        case HeldOutStayed():
+            return (
+                f"The margins grow while the held-out accuracy does not: {100 * found.first:.1f} % at the first look, "
+                f"{_agreed(found)}. So it looks when pairs are learned by heart and not the preference behind them."
+            )
+        case PolicyAgrees():
+            return f"The policy agrees with {_agreed(found)}; chance is 50 %."
+
+
+def _agreed(found: PolicyAgrees | HeldOutStayed | HeldOutAtChance) -> str:
+    return f"{100 * found.last:.1f} % of {count(found.of, 'held-out preference')} at the last look"
 
 
 def course(curve: Curve, level: float | None) -> str:
@@ -174,60 +280,45 @@ def course(curve: Curve, level: float | None) -> str:
     (first_step, first), (last_step, last) = curve.points[0], curve.points[-1]
     dashed = "" if level is None else f" (dashed: {level:.4g})"
     if len(curve.points) == 1:
-        return f"{_value(first)} at step {first_step:g}, the only one logged{dashed}.{left_out}"
-    low, high = min(y for _, y in curve.points), max(y for _, y in curve.points)
+        return f"{figures.measured(first)} at step {first_step:g}, the only one logged{dashed}.{left_out}"
+    low, high = map(figures.measured, figures.extent(curve))
     return (
-        f"{_value(first)} at step {first_step:g}, {_value(last)} at step {last_step:g}; "
-        f"between {_value(low)} and {_value(high)}{dashed}.{left_out}"
+        f"{figures.measured(first)} at step {first_step:g}, {figures.measured(last)} at step {last_step:g}; "
+        f"between {low} and {high}{dashed}.{left_out}"
     )
-
-
-def _value(value: float) -> str:
-    return f"{value:.3g}".replace("-", "−")
-
-
-NOUNS = {"exam questions": "exam question", "consults": "consult"}
 
 
 def prepared(eda: Eda) -> str:
     """The training rows in a sentence or two."""
-    kinds = [(what, eda.of(what, "characters")) for what in data.KINDS]
-    named = [count(found.rows, NOUNS[what]) for what, found in kinds if found]
+    named = [count(rows, NOUNS[what]) for what, rows in figures.prepared(eda)]
     if not named:
         return "No row was left to train on."
     verb = "was" if eda.rows == 1 else "were"
     made = f"{count(eda.rows, 'training row')} {verb} prepared for SFT: {' and '.join(named)}."
     if len(named) == 1:
         made = f"{named[0]} {verb} prepared for SFT."
-    lost = [
-        f"{dropped:,} of {count(data.entered(data.moves(eda.flow, what)), NOUNS[what])}"
-        for what in data.KINDS
-        if (dropped := sum(step.lost for step in data.steps(eda.flow, what)))
-    ]
+    lost = [f"{dropped:,} of {count(of, NOUNS[what])}" for what, dropped, of in figures.lost(eda)]
     return f"{made} Dropped on the way: {' and '.join(lost)}." if lost else f"{made} No row was dropped on the way."
 
 
 def flowed(flow: Sequence[FlowStep], what: data.What) -> str:
     """What came of the rows of one kind, in words."""
-    steps = data.steps(flow, what)
-    if not steps:
+    rows = figures.flow(flow, what)
+    if rows is None:
         return f"No {what} were used."
-    moves = data.moves(flow, what)
-    came_in, rows = steps[0].before, data.entered(moves)
-    dropped = sum(step.lost for step in steps)
-    uses = [f"{move.rows:,} {move.reason}" for move in moves if move.kind == "set aside"]
-    vanished = sum(move.rows for move in moves if move.kind == "unexplained")
-    found = f"{count(came_in, NOUNS[what])} came in"
-    found += f", {rows - came_in:,} more rows were made of them" if rows > came_in else ""
-    found += f"; {steps[-1].after:,} became training rows."
-    found += f" Set aside for another use: {', '.join(uses)}." if uses else ""
-    found += f" {vanished:,} went without a recorded reason." if vanished else ""
-    if not dropped:
+    uses = ", ".join(f"{aside:,} {reason(use)}" for aside, use in rows.uses)
+    found = f"{count(rows.came_in, NOUNS[what])} came in"
+    found += f", {rows.made:,} more rows were made of them" if rows.made else ""
+    found += f"; {rows.left:,} became training rows."
+    found += f" Set aside for another use: {uses}." if uses else ""
+    found += f" {rows.vanished:,} went without a recorded reason." if rows.vanished else ""
+    if rows.worst is None:
         return f"{found} None was dropped."
-    reasons = [move for move in moves if move.kind == "dropped"]
-    worst = max(reasons, key=lambda move: move.rows)
-    most = f"the most for one reason, {worst.rows:,}, at" if len(reasons) > 1 else "all of them at"
-    return f"{found} Dropped: {dropped:,} ({share(dropped, rows)}), {most} {worst.step}: {worst.reason}."
+    most = f"the most for one reason, {rows.worst.rows:,}, at" if rows.reasons > 1 else "all of them at"
+    return (
+        f"{found} Dropped: {rows.dropped:,} ({share(rows.dropped, rows.rows)}), {most} {rows.worst.step}: "
+        f"{reason(rows.worst.reason)}."
+    )
 
 
 def move(move: Move) -> str:
@@ -238,28 +329,24 @@ def move(move: Move) -> str:
         case "out":
             return "training rows"
         case "set aside":
-            return f"{move.step}, set aside: {move.reason}"
+            return f"{move.step}, set aside: {reason(move.reason)}"
         case "added":
             return f"{move.step}: more rows made of them"
         case "unexplained":
             return f"{move.step}: gone, and no reason was recorded"
-    return f"{move.step}: {move.reason}"
+    return f"{move.step}: {reason(move.reason)}"
 
 
 def moved(move: Move, of: int) -> str:
     """The number of a bar of the waterfall, and its share of all rows that entered."""
-    sign = {"dropped": "−", "set aside": "−", "unexplained": "−", "added": "+"}.get(move.kind, "")
-    return f"{sign}{move.rows:,}" if move.kind == "in" else f"{sign}{move.rows:,} ({share(move.rows, of)})"
+    rows = f"{figures.sign(move)}{move.rows:,}"
+    return rows if move.kind == "in" else f"{rows} ({share(move.rows, of)})"
 
 
 def share(part: int, of: int) -> str:
     """In percent; neither none nor all is said of a share that only rounds to it."""
-    percent = 100 * part / of if of else 0.0
-    if 0 < percent < 0.05:
-        return "under 0.1 %"
-    if 99.95 <= percent < 100:
-        return "over 99.9 %"
-    return f"{percent:.1f} %" if percent % 100 else f"{percent:.0f} %"
+    side, percent = figures.rounded(part, of)
+    return f"{side} {percent}".strip()
 
 
 def spread(lengths: Lengths) -> str:
@@ -275,11 +362,6 @@ def spread(lengths: Lengths) -> str:
     )
 
 
-def number(value: float) -> str:
-    """With thousands marked, and a decimal only where there is one."""
-    return f"{value:,.1f}".removesuffix(".0")
-
-
 def tokens(eda: Eda) -> str:
     """What a token is here, or why none was counted."""
     characters, counted = eda.of(data.ALL, "characters"), eda.of(data.ALL, "tokens")
@@ -293,43 +375,34 @@ def tokens(eda: Eda) -> str:
 
 def labels_shared(eda: Eda) -> str:
     """What SFT's loss is taken of, where both kinds of row are trained on; empty else, with a space before it."""
-    by_kind = {what: [one for one in eda.label_tokens if one.what == what] for what in data.KINDS}
-    if not all(by_kind.values()):
+    found = figures.label_shares(eda)
+    if found is None:
         return ""
-    means = {what: eda.labels(what) / sum(one.rows for one in found) for what, found in by_kind.items()}
-    shares = [
-        f"{100 * eda.label_share(what):.1f} % in {sum(one.rows for one in found):,} {what} ({means[what]:.1f} a row)"
-        for what, found in by_kind.items()
-    ]
-    consult, question = means["consults"], means["exam questions"]
+    shares = [f"{100 * one.share:.1f} % in {one.rows:,} {one.what} ({one.mean:.1f} a row)" for one in found]
+    question, consult = found
     return (
         f" SFT learns from label tokens alone, an answer's and those that end its turn: {' and '.join(shares)}. All "
-        f"weigh the same, so a consult weighs as much as {number(round(consult / question, 1))} exam questions: long "
-        f"answers outweigh letters."
+        f"weigh the same, so a consult weighs as much as {number(round(consult.mean / question.mean, 1))} exam "
+        f"questions: long answers outweigh letters."
     )
 
 
 def letters(eda: Eda) -> str:
     """What guessing one letter would give on the training rows. There are exam questions among them."""
-    found = {source: data.most_frequent(counts) for source, counts in eda.letters.items() if source != data.EXAM}
-    source, (letter, most) = max(found.items(), key=lambda item: item[1][1])
-    which = ", the most of any source" if len(found) > 1 else ""
+    found = figures.one_letter(eda)
+    which = ", the most of any source" if found.sources > 1 else ""
     return (
-        f"Always answering {letter.replace(', ', ' or ')} would be right in {100 * most:.1f} % of the training "
-        f"questions of {source}{which}; were all five letters equally frequent, it would be {CHANCE:.0f} %."
+        f"Always answering {' or '.join(found.letters)} would be right in {100 * found.share:.1f} % of the training "
+        f"questions of {found.source}{which}; were all five letters equally frequent, it would be {CHANCE:.0f} %."
     )
 
 
 def letter_lengths(eda: Eda) -> str:
     """Whether the length of a question goes with its right answer."""
-    found = [
-        one
-        for one in eda.lengths
-        if one.letter and (one.source, one.part, one.unit) == (data.EXAM, "row", "characters")
-    ]
-    if len(found) < 2:
+    found = figures.letter_lengths(eda)
+    if found is None:
         return ""
-    low, high = min(found, key=lambda one: one.median), max(found, key=lambda one: one.median)
+    low, high = found
     if low.median == high.median:
         return f"Rows have the same median length, {number(low.median)} characters, whatever the right answer is."
     return (
@@ -339,22 +412,8 @@ def letter_lengths(eda: Eda) -> str:
 
 
 def beside_published(eda: Eda) -> list[tuple[str, str, str]]:
-    """What can be compared, this run's number and the published report's: questions where the benchmark is that one,
-    consults where there are any.
-    """
-    found: list[tuple[str, float, float]] = []
-    if eda.published_benchmark:
-        splits = data.PUBLISHED_QUESTIONS
-        found += [(f"exam questions, {split}", eda.questions(split), theirs) for split, theirs in splits.items()]
-        found.append(("exam questions, together", sum(map(eda.questions, splits)), sum(splits.values())))
-    if consults := eda.all_consults():
-        found.append(("consults", consults.rows, data.PUBLISHED_CONSULTS))
-        ours = (consults.minimum, consults.median, consults.maximum)
-        for which, own, theirs in zip(
-            ("shortest", "median", "longest"), ours, data.PUBLISHED_CONSULT_CHARACTERS, strict=True
-        ):
-            found.append((f"{which} consult, characters", own, theirs))
-    return [(name, number(own), number(theirs)) for name, own, theirs in found]
+    """What can be compared, this run's number and the published report's."""
+    return [(COMPARED[what], own, theirs) for what, own, theirs in figures.beside_published(eda)]
 
 
 def consults_counted(eda: Eda) -> str:
@@ -378,10 +437,11 @@ def chosen(shown: int, answered: int) -> str:
 def proved(proof: Proof) -> str:
     """What was seen before DPO's first update."""
     weights = "equalled" if proof.weights_equal else "DID NOT EQUAL"
+    departs = "is the SFT model" if proof.weights_equal else "is NOT shown to be the SFT model"
     return (
         f"Before the first update the reference's weights {weights} the SFT adapter's, the loss was {proof.loss:.4f} "
         f"(expected at margin 0: {proof.expected_loss:.4f}) and the largest margin {proof.largest_margin:g}: "
-        f"what DPO departs from is the SFT model."
+        f"what DPO departs from {departs}."
     )
 
 
@@ -418,14 +478,20 @@ def settled(labels: Labels) -> str:
     if labels.adjudicated:
         found.append(f"Of these, {labels.adjudicated:,} decided by an adjudicator.")
     lengths = labels.lengths
-    differing = lengths.chosen_longer + lengths.rejected_longer
     if lengths.p is not None and not lengths.warning:  # the warning says it
+        differing = figures.differing(lengths)
         equal = f"; {lengths.equal:,} are of the same length" if lengths.equal else ""
         found.append(
             f"The chosen answer is the longer one in {lengths.chosen_longer:,} of {count(differing, 'preference')} "
             f"({share(lengths.chosen_longer, differing)}, {p_text(lengths.p)}{equal})."
         )
     return " ".join(found)
+
+
+def leaning(lengths: LabelLengths) -> str:
+    """The warning that chosen answers are mostly the longer, or the shorter ones; empty where there is none."""
+    warning = lengths.warning
+    return f"{warning[0].upper()}{warning[1:]}." if warning else ""
 
 
 def unsafe(labels: Labels) -> str:
@@ -436,11 +502,13 @@ def unsafe(labels: Labels) -> str:
 
 def preferred(winrate: Winrate) -> str:
     """DPO's win rate in a sentence."""
+    by = {"people": "", "some": " by annotators, some simulated,", "simulated": " by simulated annotators"}
     ahead = "DPO" if winrate.win_rate > 0.5 else "SFT"
     verdict = f"{ahead} preferred" if winrate.shown else "no preference shown"
     return (
-        f"Compared blind on {count(winrate.judged, 'held-out consult')}, DPO's answers won "
-        f"{100 * winrate.win_rate:.1f} % (95 % interval {100 * winrate.low:.1f}–{100 * winrate.high:.1f} %), "
+        f"Compared blind{by[figures.annotated(winrate.annotators)]} on {count(winrate.judged, 'held-out consult')}, "
+        f"DPO's answers won {100 * winrate.win_rate:.1f} % "
+        f"(95 % interval {100 * winrate.low:.1f}–{100 * winrate.high:.1f} %), "
         f"ties and two bad answers counted half: {verdict} ({p_text(winrate.p)})."
     )
 
@@ -470,30 +538,10 @@ def decided(winrate: Winrate) -> str:
 
 
 def _dropped(counts: dict[str, int], what: str) -> str:
-    named = [f"{count:,} ({reason.replace('_', ' ')})" for reason, count in counts.items() if count]
+    named = [f"{count:,} ({reason(why)})" for why, count in counts.items() if count]
     return f"; {what} dropped: {', '.join(named)}" if named else ""
-
-
-def unbroken(text: str) -> str:
-    """`p = 0.41` and `38.39 %` kept on one line."""
-    return re.sub(r"(?<=\d) (?=%)|(?<=\bp) (?=[<=])|(?<=p [<=]) ", "\u00a0", text)
 
 
 def short(commit: str | None) -> str:
     """The first characters of a commit, with its `+changes`."""
-    if commit is None:
-        return "not in git"
-    revision, plus, changes = commit.partition("+")
-    return revision[:10] + plus + changes
-
-
-def markdown(text: str) -> str:
-    """Any text as Markdown that shows it letter by letter, line breaks kept."""
-    lines = (re.sub(r"([\\`*_\[\]<>|~&$])", r"\\\1", line.strip()) for line in text.splitlines())
-    return "  \n".join(re.sub(r"^([-+#=]|\d+(?=[.)](?:\s|$)))", _harmless, line) for line in lines)
-
-
-def _harmless(opening: re.Match[str]) -> str:
-    """What would open a list or a heading at the start of a line: the sign escaped, or the number's dot."""
-    found = opening.group()
-    return found + "\\" if found.isdigit() else "\\" + found
+    return "not in git" if commit is None else figures.short(commit)

@@ -1,68 +1,16 @@
 """agreement.html: what a reader is told, and what is not claimed."""
 
+import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from stages.core import agreement_page, agreement_wording
-from stages.core.agreement import Agreement, Alpha, measure
-from stages.core.pairing import swap
-from stages.core.recipe import Agreement as Settings
-from stages.core.records import Candidate, Choice, Comparison, Response
+from stages.core.agreement import Alpha
+from stages.core.languages import ENGLISH, korean
+from stages.core.records import Response
 from tests.pages import assert_asks_nothing_of_the_network, words
-
-
-def comparison(number: int) -> Comparison:
-    a, b = (
-        Candidate(
-            id=f"{number}-{side}",
-            consult_id=f"consult-{number}",
-            text=side * length,
-            checkpoint="sft",
-            temperature=0.9,
-            top_p=0.95,
-            seed=0,
-            tokens=9,
-            finished=True,
-        )
-        for side, length in (("a", 20 + number % 3), ("b", 21))
-    )
-    return Comparison(
-        id=f"comparison-{number:02}",
-        consult_id=f"consult-{number}",
-        question="지어낸 질문",
-        patient_information="",
-        a=a,
-        b=b,
-    )
-
-
-COMPARISONS = [comparison(number) for number in range(30)]
-SIDES: list[Choice] = ["a", "b"]
-TRUTH: list[Choice] = [*SIDES * 12, "tie", "tie", "both_bad", "a", "b", "b"]
-
-
-def answers(name: str, values: Sequence[Choice], every: float = 30, repeats: int = 0, **more: Any) -> list[Response]:
-    """One response to each of the first comparisons; the first `repeats` of them once more, side for side the same."""
-    asked = [*zip(COMPARISONS, values, strict=False), *((swap(COMPARISONS[n]), values[n]) for n in range(repeats))]
-    return [
-        Response(
-            comparison_id=one.id,
-            annotator=name,
-            value=value,
-            status="submitted",
-            submitted_at=datetime(2026, 5, 4, 9, tzinfo=UTC) + timedelta(seconds=every * at),
-            **more,
-        )
-        for at, (one, value) in enumerate(asked)
-    ]
-
-
-def found(*responses: Sequence[Response]) -> Agreement:
-    everything = [response for some in responses for response in some]
-    return measure(COMPARISONS, everything, Settings(seed=42, resamples=200))
+from tests.panels import PEOPLE, TRUTH, answers, found
 
 
 def page(*responses: Sequence[Response]) -> str:
@@ -71,13 +19,6 @@ def page(*responses: Sequence[Response]) -> str:
 
 def told(*responses: Sequence[Response]) -> str:
     return words(page(*responses)).replace("\u00a0", " ")
-
-
-PEOPLE = (
-    answers("kim", TRUTH, repeats=6),
-    answers("lee", [*TRUTH[:20], "a", "a", "a", "a", *TRUTH[24:]], repeats=6),
-    answers("park", ["a"] * 30, every=4, repeats=6),
-)
 
 
 def test_a_reader_is_told_what_alpha_means_and_what_it_does_not() -> None:
@@ -193,9 +134,36 @@ def test_alpha_is_called_what_its_interval_allows(measured: Alpha, verdict: str)
 
 @pytest.mark.parametrize("value", [-0.7, -0.3, 0.0, 0.4, 1.0])
 def test_alpha_stays_on_its_scale_in_the_picture(value: float) -> None:
-    picture = agreement_page.alpha_picture(alpha(value, value - 0.1, min(1, value + 0.1)))
+    picture = agreement_page.alpha_picture(ENGLISH, alpha(value, value - 0.1, min(1, value + 0.1)))
     assert f"alpha, 95 % interval {value:.2f}".replace("-", "−") in str(picture)
 
 
 def test_an_alpha_that_is_not_defined_has_no_picture() -> None:
-    assert agreement_page.alpha_picture(Alpha(None, None, None, 0, 0, None, None, 0)) is None
+    assert agreement_page.alpha_picture(ENGLISH, Alpha(None, None, None, 0, 0, None, None, 0)) is None
+
+
+LATIN = re.compile(r"(?!simulated\b)[A-Za-z]{2,}")
+
+
+def spoken(picture: object) -> str:
+    """What a picture says, to those who see it and to those who do not."""
+    return " ".join([*re.findall(r">([^<]+)<", str(picture)), *re.findall(r'aria-label="([^"]*)"', str(picture))])
+
+
+def test_pictures_speak_the_language_of_their_page() -> None:
+    panel = found(*PEOPLE)
+    drawn = agreement_page.names(korean())
+    pictures = [
+        agreement_page.alpha_picture(korean(), panel.alpha),
+        agreement_page.alpha_picture(korean(), alpha(-0.3, None, None)),
+        agreement_page.shares_picture(
+            korean(), agreement_page.by_annotator(korean(), panel, "side", panel.side_a.comparisons), "A를 고른 비율"
+        ),
+        agreement_page.pace_picture(korean(), panel),
+        agreement_page.pattern_picture(korean(), panel),
+    ]
+    said = [re.sub(r"\b(kim|lee|park)\b", "", spoken(picture)) for picture in pictures]
+    assert [LATIN.findall(text) for text in said] == [[]] * 5
+    assert "우연" in said[0]
+    assert "전체" in said[2]
+    assert set(drawn) == set(agreement_page.names(ENGLISH))

@@ -1,9 +1,11 @@
 """artifacts: complete or not there, never written over, and a killed run goes on where it was."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,7 @@ from stages.core.artifacts import (
     set_aside,
 )
 from stages.core.errors import KormedError
+from stages.core.metering import SESSIONS, Session, Spent
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +34,10 @@ ROOT = Path(__file__).parents[2]
 ANOTHER_PROCESS = """
 import sys, time
 from pathlib import Path
+from stages.core import metering
 from stages.core.artifacts import Request, make
+
+metering.NOTE_SECONDS = 0.05
 
 def run(out):
     (out / "step-1.txt").write_text("made by the other process")
@@ -203,6 +209,15 @@ def test_the_same_request_makes_no_difference(tmp_path: Path) -> None:
     assert differences(manifest, asked) == []
 
 
+def test_a_setting_that_did_not_exist_when_an_artifact_was_made_is_called_that(tmp_path: Path) -> None:
+    manifest = make(tmp_path / "sft", request({"epochs": 3, "columns": {"question": "질문"}}), write_adapter)
+    asked = request({"epochs": 3, "columns": {"question": "질문", "answer": "답"}, "variants": []})
+    assert differences(manifest, asked, "sft.") == [
+        "sft.columns.answer: made without it, asked for '답'",
+        "sft.variants: made before this setting existed, asked for []",
+    ]
+
+
 def test_every_difference_is_one_line_with_both_values(tmp_path: Path) -> None:
     made = make(
         tmp_path / "sft",
@@ -292,6 +307,125 @@ def test_two_artifacts_moved_aside_in_the_same_second_both_stay(tmp_path: Path) 
     kept = [json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / PREVIOUS).glob(f"*/{MANIFEST}")]
     assert sorted(manifest["config"]["epochs"] for manifest in kept) == [0, 1, 2]
     assert not (tmp_path / "sft").exists()
+
+
+# What it cost
+
+
+def stopped(folder: Path) -> Path:
+    """A session that came to nothing. Returns the folder of notes."""
+    with pytest.raises(KeyboardInterrupt):
+        make(folder, request(), stop_half_way)
+    return artifacts.partial_place(folder) / SESSIONS
+
+
+def note(place: Path, seconds: float) -> None:
+    place.write_text(json.dumps(json.loads(place.read_text(encoding="utf-8")) | {"seconds": seconds}), encoding="utf-8")
+
+
+def test_the_time_before_a_kill_counts(tmp_path: Path) -> None:
+    place = tmp_path / ".sft.partial" / SESSIONS / "1.json"
+    with another_process_making(tmp_path / "sft") as process:
+        while json.loads(place.read_text(encoding="utf-8"))["seconds"] < 0.3:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    noted = json.loads(place.read_text(encoding="utf-8"))["seconds"]
+    made = make(tmp_path / "sft", request(), write_adapter)
+    assert made.sessions == 2
+    assert made.seconds >= round(noted, 1)
+    assert_whole(tmp_path / "sft")
+    assert read_manifest(tmp_path / "sft") == made
+
+
+def test_the_seconds_are_those_of_all_sessions_and_the_note_is_gone_once_it_is_whole(tmp_path: Path) -> None:
+    notes = stopped(tmp_path / "sft")
+    note(notes / "1.json", 5000)
+    stopped(tmp_path / "sft")
+    note(notes / "2.json", 300)
+    made = make(tmp_path / "sft", request(), write_adapter)
+    assert made.sessions == 3
+    assert 5300 <= made.seconds < 5400
+    assert not (tmp_path / "sft" / SESSIONS).exists()
+
+
+def test_a_session_with_other_settings_counts_for_nothing(tmp_path: Path) -> None:
+    note(stopped(tmp_path / "sft") / "1.json", 5000)
+    made = make(tmp_path / "sft", request({"epochs": 4}), write_adapter)
+    assert made.sessions == 1
+    assert made.seconds < 5000
+
+
+def test_what_a_stage_cost_changes_nothing_of_its_content(tmp_path: Path) -> None:
+    def stop_with_nothing(out: Path) -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path / "resumed" / "sft", request(), stop_with_nothing)
+    resumed = make(tmp_path / "resumed" / "sft", request(), write_adapter)
+    at_once = make(tmp_path / "sft", request(), write_adapter)
+    assert (resumed.content, resumed.files) == (at_once.content, at_once.files)
+    assert changed(tmp_path / "resumed" / "sft", resumed) is None
+
+
+@pytest.mark.parametrize("torn", ["", '{"seconds": 12', "[]", '{"seconds": 12.0}', "\x00\x00"])
+def test_a_torn_note_is_a_session_of_unknown_length_and_the_others_count(tmp_path: Path, torn: str) -> None:
+    notes = stopped(tmp_path / "sft")
+    note(notes / "1.json", 5000)
+    stopped(tmp_path / "sft")
+    (notes / "2.json").write_text(torn, encoding="utf-8")
+    made = make(tmp_path / "sft", request(), write_adapter)
+    assert made.sessions == 3
+    assert 5000 <= made.seconds < 5100
+
+
+def test_a_note_that_finds_no_space_left_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    notes = tmp_path / ".sft.partial" / SESSIONS
+    notes.mkdir(parents=True)
+    (notes / "1.tmp").symlink_to("/dev/full")
+    made = make(tmp_path / "sft", request(), write_adapter)
+    assert made.sessions == 1
+    assert_whole(tmp_path / "sft")
+    assert caplog.text.count("No space left on device") == 1
+
+
+def test_the_memory_of_one_stage_is_not_charged_to_the_next(tmp_path: Path) -> None:
+    def take(mebibytes: int) -> Callable[[Path], dict[str, float]]:
+        def run(out: Path) -> dict[str, float]:
+            os.urandom(mebibytes * 2**20)
+            return {}
+
+        return run
+
+    large = make(tmp_path / "large", request(), take(200))
+    small = make(tmp_path / "small", request(), take(1))
+    assert large.peak_memory is not None
+    assert small.peak_memory is not None
+    assert large.peak_memory_of == small.peak_memory_of == "process"
+    assert large.peak_memory > 200 * 2**20
+    assert small.peak_memory < large.peak_memory - 100 * 2**20
+    assert (small.gpus, small.gpu_seconds) == (0, 0)
+
+
+def test_gpu_seconds_are_each_sessions_own_and_the_peak_is_the_largest_on_a_gpu() -> None:
+    sessions = [
+        Session(60.0, 0, 9 * 2**30, "process"),
+        Session(100.0, 4, 3 * 2**30, "gpu"),
+        Session(50.0, 2, 5 * 2**30, "gpu"),
+    ]
+    assert Spent.by(sessions) == Spent(3, 210.0, 4, 500.0, 5 * 2**30, "gpu")
+
+
+def test_a_manifest_from_before_this_was_counted_says_that_it_does_not_know(tmp_path: Path) -> None:
+    make(tmp_path / "sft", request(), write_adapter)
+    place = tmp_path / "sft" / MANIFEST
+    said = json.loads(place.read_text(encoding="utf-8"))
+    for key in ("sessions", "gpus", "gpu_seconds", "peak_memory", "peak_memory_of"):
+        del said[key]
+    place.write_text(json.dumps(said), encoding="utf-8")
+    read = read_manifest(tmp_path / "sft")
+    assert read is not None
+    assert (read.sessions, read.gpus, read.gpu_seconds, read.peak_memory, read.peak_memory_of) == (1, *[None] * 4)
 
 
 # Under several processes

@@ -1,11 +1,13 @@
 """data.html: the numbers of the record, in a page that asks nothing of anyone."""
 
+import re
 from typing import Any
 
 import pytest
 
 from stages.core import chat, data_page, eda
 from stages.core.eda import Eda, FlowStep, Hits
+from stages.core.languages import ENGLISH, korean
 from stages.core.records import Example
 from tests.pages import assert_asks_nothing_of_the_network, words
 
@@ -42,7 +44,7 @@ FLOW = (
 )
 
 
-def page(rows: list[Example], **more: Any) -> str:
+def facts(rows: list[Example], **more: Any) -> Eda:
     found = {
         "benchmark": {"doctor": {"train": 36, "test": 9}},
         "consult_parts": {},
@@ -52,7 +54,11 @@ def page(rows: list[Example], **more: Any) -> str:
         "extremes": eda.extremes(rows),
         "tokenizer": "google/gemma-2-2b-it",
     }
-    return data_page.render(Eda.model_validate(found | more), "run <1>")
+    return Eda.model_validate(found | more)
+
+
+def page(rows: list[Example], **more: Any) -> str:
+    return data_page.render(facts(rows, **more), "run <1>")
 
 
 def test_the_page_says_what_came_of_the_rows() -> None:
@@ -160,3 +166,16 @@ def test_a_page_is_made_of_whatever_rows_there_are(rows: list[Example]) -> None:
 
 def test_the_page_asks_nothing_of_the_network() -> None:
     assert_asks_nothing_of_the_network(page(ROWS + CONSULTS))
+
+
+def test_pictures_speak_the_language_of_their_page() -> None:
+    found = facts(ROWS + CONSULTS)
+    pictures = [
+        data_page.flow_picture(korean(), found, "exam questions"),
+        *(data_page.length_picture(korean(), lengths) for lengths in found.lengths if not lengths.letter),
+        data_page.letters_picture(korean(), found),
+    ]
+    for picture in pictures:
+        said = re.sub("<[^>]*?(aria-label=[^>]*)?>", r" \1 ", str(picture)).replace("aria-label", "")
+        assert set(re.findall("[A-Za-z]{2,}", said)) <= {"kormedmcqa"}, said
+    assert set(data_page.names(korean())) == set(data_page.names(ENGLISH))

@@ -120,7 +120,7 @@ def test_the_letters_of_a_prompt_that_was_answered_cost_nothing_more(
 
 def test_an_answer_as_long_as_the_base_can_hold_is_refused(both: tuple[Any, Any]) -> None:
     settings = {"until": ["."], "do_sample": False, "temperature": 0.0, "max_gen_toks": 2048}
-    with pytest.raises(KormedError, match=r"2048 new tokens leave no room .* lower evaluate\.max_gen_toks"):
+    with pytest.raises(KormedError, match=r"2048 new tokens, which leave no room .* set evaluate\.max_gen_toks"):
         both[1].generate_until(asked([("질문", settings)]))
 
 
@@ -128,6 +128,32 @@ def test_what_is_sampled_is_left_to_lm_evals_own_model(both: tuple[Any, Any], mo
     monkeypatch.setattr(HFLM, "generate_until", lambda self, requests, disable_tqdm: ["its own"] * len(requests))
     sampled = {"until": [], "do_sample": True, "temperature": 0.7, "max_gen_toks": 4}
     assert both[1].generate_until(asked([("질문", sampled)])) == ["its own"]
+
+
+@pytest.mark.parametrize("settings", [{"do_sample": True, "temperature": 0.7}, None], ids=["sampled", "long"])
+def test_no_memory_left_is_told_with_the_setting_also_where_lm_evals_own_model_works(
+    both: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any] | None
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(HFLM, "_model_generate", full)
+    monkeypatch.setattr(HFLM, "_model_call", full)
+    with pytest.raises(KormedError, match=r"out of GPU memory with batch_size 2; lower evaluate\.batch_size"):
+        if settings:
+            both[1].generate_until(asked([("질문", settings | {"until": [], "max_gen_toks": 4})]), disable_tqdm=True)
+        else:
+            both[1].loglikelihood(asked([("질문", " 네 그렇습니다")], "loglikelihood"), disable_tqdm=True)
+
+
+def test_what_was_asked_is_forgotten_when_told_so(both: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = both[1]
+    monkeypatch.setattr(ours, "watched", letter_tokens(ours.tokenizer, ""))
+    settings = {"until": ["."], "do_sample": False, "temperature": 0.0, "max_gen_toks": 2}
+    ours.generate_until(asked([(QUESTIONS[0], settings)]))
+    assert ours.seen
+    ours.forget()
+    assert (ours.seen, ours.watched) == ({}, ())
 
 
 def test_a_stop_string_is_found_where_tokens_meet_and_only_there() -> None:

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -605,6 +607,75 @@ def test_the_manifest_says_what_it_was_made_of(kitchen: Kitchen) -> None:
     assert manifest["seconds"] >= 0
     assert manifest["libraries"]["torch"]
     assert manifest["device"]
+
+
+def test_a_stage_that_was_stopped_says_in_how_many_sessions_it_was_made(
+    kitchen: Kitchen, caplog: pytest.LogCaptureFixture
+) -> None:
+    kitchen.fake("sft", failing=True)
+    with pytest.raises(KeyboardInterrupt):
+        kitchen.run().bring("sft")
+    kitchen.fake("sft")
+    with caplog.at_level("INFO", logger="kormed"):
+        manifest = kitchen.run().bring("sft")
+    assert manifest.sessions == 2
+    assert " in 2 sessions -> " in caplog.text
+    assert caplog.text.count("sessions") == 1, "one session is not worth a word"
+
+
+class StandInForCuda:
+    """What we ask of torch.cuda, on a machine with two GPUs and no need of one."""
+
+    def __init__(self) -> None:
+        self.allocations, self.peak = 0, 0
+
+    def is_initialized(self) -> bool:
+        return self.allocations > 0
+
+    def device_count(self) -> int:
+        return 2
+
+    def get_device_name(self, at: int) -> str:
+        return "NVIDIA H100"
+
+    def memory_stats(self, at: int) -> dict[str, int]:
+        used = at == 1
+        return {"allocation.all.allocated": used * self.allocations, "allocated_bytes.all.peak": used * self.peak}
+
+    def reset_peak_memory_stats(self, at: int) -> None:
+        self.peak = 0
+
+    def allocate(self, size: int) -> None:
+        self.allocations, self.peak = self.allocations + 1, max(self.peak, size)
+
+
+def test_a_stage_without_a_gpu_costs_none_although_one_before_it_in_the_process_used_one(
+    kitchen: Kitchen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = kitchen.run()
+    run.bring("prepare")
+    cuda = StandInForCuda()
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, __spec__=None))
+    module = import_module(STAGES["sft"].module)
+    alone = module.run
+
+    def on_the_gpu(*arguments: Any, **inputs: Any) -> dict[str, float]:
+        cuda.allocate(21 * 2**30)
+        made: dict[str, float] = alone(*arguments, **inputs)
+        return made
+
+    monkeypatch.setattr(module, "run", on_the_gpu)
+    made = run.bring("sft")
+    assert (made.device, made.gpus, made.peak_memory, made.peak_memory_of) == (
+        "2 x NVIDIA H100",
+        1,
+        21 * 2**30,
+        "gpu",
+    )
+    assert made.gpu_seconds == made.seconds
+    light = run.bring("evaluate/base")
+    assert light.device.startswith("CPU, ")
+    assert (light.gpus, light.gpu_seconds, light.peak_memory_of) == (0, 0.0, "process")
 
 
 def test_prepare_is_the_same_artifact_in_another_process(kitchen: Kitchen) -> None:

@@ -7,9 +7,13 @@ import pytest
 from stages.core.plots import (
     WIDTH,
     Bar,
+    Contrasted,
     Curve,
+    Difference,
     Place,
+    Words,
     curve,
+    forest,
     grouped_bars,
     histogram,
     interval_bar,
@@ -272,8 +276,15 @@ def test_a_spread_bar_keeps_its_scale_and_cuts_off_what_lies_beyond() -> None:
         grouped_bars(GROUPS, label="shares", hue="exam", level=20),
         waterfall(FALL, label="consults"),
         spread_bar((1, 2, 3, 4, 5), end=10, hue="exam"),
+        forest(
+            [Contrasted("g", "sft", (Difference("all", -1, 0, 1, "0", 5, True),))],
+            label="",
+            unit="",
+            worse="",
+            better="",
+        ),
     ],
-    ids=["histogram", "grouped bars", "waterfall", "spread bar"],
+    ids=["histogram", "grouped bars", "waterfall", "spread bar", "forest"],
 )
 def test_no_picture_has_a_colour_or_a_font_of_its_own(svg: str) -> None:
     assert "font" not in svg
@@ -312,3 +323,108 @@ def test_intervals_are_said_to_those_who_do_not_see_them() -> None:
 def test_no_intervals_are_no_picture() -> None:
     with pytest.raises(ValueError, match="shares: no rows"):
         intervals([], label="shares", scale=[(0, "0"), (100, "100")])
+
+
+CHANGES = [
+    Contrasted(
+        "base → <SFT>",
+        "sft",
+        (
+            Difference("doctor", -3.4, 2.3, 8.0, "+2.3 (−3.4 to +8.0)", 435, False),
+            Difference("nurse", -0.2, 3.4, 7.1, "+3.4 (−0.2 to +7.1)", 878, False),
+            Difference("all", 1.3, 2.9, 4.5, "+2.9 (+1.3 to +4.5)", 1313, True),
+        ),
+    ),
+    Contrasted("SFT → DPO", "dpo", (Difference("all", -52.0, -12.5, 31.0, "−12.5 (−52.0 to +31.0)", 8, True),)),
+]
+
+
+def plotted(groups: list[Contrasted]) -> ElementTree.Element:
+    svg = forest(groups, label="net change", unit="points", worse="← worse", better="better →")
+    return ElementTree.fromstring(svg)
+
+
+def test_a_forest_has_a_square_for_each_subset_and_a_diamond_for_all() -> None:
+    drawn = [(element.tag, element.attrib["class"]) for element in plotted(CHANGES) if element.tag != "text"]
+    marks = [(tag, kind) for tag, kind in drawn if tag != "line"]
+    assert marks == [("rect", "bar sft"), ("rect", "bar sft"), ("polygon", "bar sft"), ("polygon", "bar dpo")]
+    assert drawn.count(("line", "zero")) == 2  # one a group
+    assert [kind for _, kind in drawn].count("whisker thin sft") == 2
+
+
+def test_a_squares_area_follows_its_questions() -> None:
+    small, large = rects(forest(CHANGES, label="", unit="", worse="", better=""), "sft")
+    assert small["width"] ** 2 / large["width"] ** 2 == pytest.approx(435 / 878, abs=0.01)
+
+
+def test_a_forest_keeps_its_scale_and_its_intervals_on_it() -> None:
+    svg = plotted(CHANGES)
+    ticks_at = {
+        element.text: float(element.attrib["x"])
+        for element in svg
+        if element.tag == "text" and "middle" in element.attrib["class"]
+    }
+    assert list(ticks_at) == ["−75", "−50", "−25", "0", "+25", "+50"]
+    zero, point = ticks_at["0"], (ticks_at["+50"] - ticks_at["0"]) / 50
+    (diamond,) = [element for element in svg if element.attrib.get("class") == "bar dpo"]
+    corners = [float(corner.split(",")[0]) for corner in diamond.attrib["points"].split()]
+    assert corners == pytest.approx([zero - 52 * point, zero - 12.5 * point, zero + 31 * point, corners[1]], abs=0.2)
+    (line,) = {element.attrib["x1"] for element in svg if element.attrib.get("class") == "zero"}
+    assert float(line) == zero
+
+
+def test_zero_is_on_the_scale_where_every_interval_keeps_off_it() -> None:
+    groups = [Contrasted("g", "sft", (Difference("all", 8.0, 9.0, 10.0, "+9.0", 50, True),))]
+    svg = plotted(groups)
+    assert "0" in [element.text for element in svg if element.tag == "text"]
+    worse = next(element for element in svg if element.text == "← worse")
+    assert float(worse.attrib["x"]) > 40  # ends far enough from the edge to be read
+
+
+def test_a_forest_is_told_in_words_with_all_its_numbers() -> None:
+    assert plotted(CHANGES).attrib["aria-label"] == (
+        "net change, points: base → <SFT>: doctor +2.3 (−3.4 to +8.0), nurse +3.4 (−0.2 to +7.1), "
+        "all +2.9 (+1.3 to +4.5); SFT → DPO: all −12.5 (−52.0 to +31.0)"
+    )
+
+
+def test_a_forest_needs_rows_and_room() -> None:
+    with pytest.raises(ValueError, match="net change: no rows"):
+        plotted([Contrasted("base → SFT", "sft", ())])
+    with pytest.raises(ValueError, match="net change: no room"):
+        plotted([Contrasted("g", "sft", (Difference("치과의사" * 9, -1, 0, 1, "0.0", 5, False),))])
+
+
+KOREAN = Words(
+    step="스텝",
+    curve="{label}: {start}스텝 {first}에서 {end}스텝 {last}까지",
+    beside="{label}: {first}에서 {last}까지",
+    histogram="{label}: {rows}행, 가장 많은 구간은 {low} 이상 {high} 미만 {unit}의 {most}행",
+)
+
+
+def test_pictures_in_another_language_hold_no_english() -> None:
+    group = Contrasted("기본 → 학습", "sft", (Difference("의사", -1.0, 0.5, 2.0, "+0.5 (−1.0 ~ +2.0)", 9, False),))
+    falling = Curve(((1.0, 2.0), (9.0, 1.0)))
+    svgs = [
+        line_chart(falling, label="손실", hue="sft", beside=falling, beside_label="검증", words=KOREAN),
+        histogram([(0, 10, 4), (10, 20, 2)], label="의사", unit="토큰", hue="exam", level=5, words=KOREAN),
+        grouped_bars([("의사", [("가", 22.8), ("나", 17.2)])], label="정답", hue="exam", level=20),
+        waterfall([Bar("들어온 행", 0, 2, "2", "consult")], label="상담"),
+        intervals([Place("김", (1.0, 2.0, 3.0), "2 %", "consult")], label="비율", scale=[(0, "0"), (100, "100")]),
+        forest([group], label="정확도 변화", unit="점", worse="← 낮아짐", better="높아짐 →"),
+    ]
+    for svg in svgs:
+        root = ElementTree.fromstring(svg)
+        said = [root.attrib["aria-label"], *texts(svg)]
+        assert [text for text in said if any("a" <= letter.lower() <= "z" for letter in text)] == []
+
+
+def test_a_curve_and_a_histogram_are_told_in_the_words_given() -> None:
+    line = line_chart(Curve(((1.0, 2.0), (9.0, 1.0))), label="손실", hue="sft", words=KOREAN)
+    bars = histogram([(0, 10, 4), (10, 20, 2_000)], label="의사", unit="토큰", hue="exam", words=KOREAN)
+    names = [ElementTree.fromstring(svg).attrib["aria-label"] for svg in (line, bars)]
+    assert names == [
+        "손실: 1스텝 2에서 9스텝 1까지",
+        "의사: 2,004행, 가장 많은 구간은 10 이상 20 미만 토큰의 2,000행",
+    ]

@@ -4,12 +4,19 @@ from typing import Any
 import pytest
 import yaml
 
+from stages.core.eda import PUBLISHED_QUESTIONS
 from stages.core.errors import KormedError
-from stages.core.published import PUBLISHED, PublishedSource, read_published
-from stages.core.recipe import Subset
+from stages.core.published import (
+    PUBLISHED,
+    QUESTIONS,
+    PublishedSource,
+    beside,
+    is_published_base,
+    other_benchmark,
+    read_published,
+    unlike,
+)
 from stages.core.statistics import relative_change
-
-QUESTIONS: dict[Subset, int] = {"doctor": 435, "nurse": 878, "pharm": 885, "dentist": 811}  # of KorMedMCQA's test split
 
 
 def source(name: str) -> PublishedSource:
@@ -53,6 +60,53 @@ def test_the_papers_accuracies_make_its_overall_figure() -> None:
     (row,) = source("paper").rows
     overall = sum(percent * QUESTIONS[subset] for subset, percent in row.accuracies.items()) / sum(QUESTIONS.values())
     assert overall == pytest.approx(29.18, abs=0.05)
+
+
+def test_the_questions_are_as_many_as_the_benchmark_has() -> None:
+    assert sum(QUESTIONS.values()) == PUBLISHED_QUESTIONS["test"]
+
+
+# Beside a run of ours
+
+GEMMA = "google/gemma-2-2b-it"
+
+
+def test_a_run_of_the_published_recipe_gets_the_figures_by_checkpoint_and_subset_as_printed() -> None:
+    found = beside(GEMMA, None, QUESTIONS)
+    assert found.keys() == {"base", "sft"}
+    of_report, of_paper = found["base"]["doctor"]
+    assert (of_report.source.id, of_report.text, of_report.change) == ("report", "33.10", None)
+    assert (of_paper.source.id, of_paper.text, of_paper.model) == ("paper", "13.3", "Gemma-2-2B")
+    (tuned,) = found["sft"]["doctor"]
+    assert (tuned.percent, tuned.change) == (38.39, 15.98)
+    assert found["sft"].keys() == QUESTIONS.keys()
+
+
+def test_only_the_subsets_that_a_run_has_are_given() -> None:
+    assert beside(GEMMA, None, {"nurse": 878})["base"].keys() == {"nurse"}
+
+
+@pytest.mark.parametrize(
+    ("base", "limit", "questions", "why"),
+    [
+        ("google/gemma-2-9b-it", None, {"doctor": 435}, "the base is google/gemma-2-9b-it, not google/gemma-2-2b-it"),
+        (GEMMA, 100, {"doctor": 435}, "only the first 100 questions of each subset were asked"),
+        (GEMMA, None, {"doctor": 10}, "doctor has 10 test questions there and 435 in KorMedMCQA"),
+        (GEMMA, None, {"doctor": 435, "vet": 10}, "vet has 10 test questions there and none in KorMedMCQA"),
+    ],
+)
+def test_another_run_gets_none_and_the_reason(base: str, limit: int | None, questions: Any, why: str) -> None:
+    assert beside(base, limit, questions) == {}
+    (said,) = unlike(base, limit, questions)
+    assert said.startswith(why)
+    assert bool(other_benchmark(questions)) == ("KorMedMCQA" in why)
+
+
+def test_the_base_is_known_by_its_name_wherever_it_lies() -> None:
+    cached = "hub/models--google--gemma-2-2b-it/snapshots/299a8560bedf"
+    assert all(map(is_published_base, (GEMMA, "bases/gemma-2-2b-it", "/data/gemma-2-2b-it/", cached)))
+    others = ("google/gemma-2-2b", "my-gemma-2-2b-it", "gemma-2-2b-it-tuned", "bases/gemma-2-2b-it/sft", "gemma-2-2b")
+    assert not any(map(is_published_base, others))
 
 
 # A file that does not fit

@@ -62,6 +62,8 @@ DECLARED: dict[str, Letter] = {
     "옳지 않은 것은 ④이다.": "D",
     "Answer: C": "C",
     "The answer is D.": "D",
+    "답: ② 우하복부로 옮겨 간 통증": "B",
+    "정답: (D) 대장균이 원인이다": "D",
     "B가 정답입니다.": "B",
     "해답은 'B'입니다.": "B",
     "정답은 C에 해당합니다.": "C",
@@ -154,6 +156,7 @@ NOTHING = (
     "정답: A, B",
     "정답은 A와 C입니다.",
     "정답은 B 또는 D입니다.",
+    "정답: ① 수액을 준다 ② 항생제를 준다",
     "정답: B/D",
     "정답: B; C",
     "A\nB\nC",
@@ -178,6 +181,8 @@ NOTHING = (
     "정답은 B?",
     "정답이 B라면 수술을 한다.",
     "정답은 B인지 알 수 없다.",
+    "정답은 ②인지 알 수 없다.",
+    "정답은 (B)라면 좋겠다.",
     "정답은 B입니다만 확실하지 않다.",
     "B가 맞다고 볼 수 없다.",
     "정답은 B이다. 그러나 B는 정답이 아니다.",
@@ -238,6 +243,22 @@ def test_a_letter_and_a_text_that_disagree_are_not_read(text: str) -> None:
     assert read_letter(text, CHOICES) is None
 
 
+def test_own_text_is_known_without_what_stands_in_brackets_at_its_end() -> None:
+    """As the pretrained Gemma 3 270M wrote it, that left the scientific names out."""
+    germs = ("대장균(Escherichia coli )", "수막구균 (Neisseria)", "연쇄상구균(A군)", "연쇄상구균(B군)", "C(씨)")
+    assert read_letter("정답은 대장균입니다.", germs) == "A"
+    assert read_letter("수막구균이다.", germs) == "B"
+    assert read_letter("정답: B. 수막구균", germs) == "B"
+    assert read_letter("정답: B. 대장균", germs) is None
+    assert read_letter("정답은 대장균(Escherichia coli)입니다.", germs) == "A"
+    assert read_letter("정답은 연쇄상구균입니다.", germs) is None
+    assert read_letter("정답은 연쇄상구균(B군)입니다.", germs) == "D"
+    assert read_letter("정답은 대장균(E. coli)입니다.", germs) == "A"
+    assert read_letter("정답: ② 대장균(E. coli)", germs) is None
+    assert read_letter("정답은 관찰입니다.", ("관찰(외래)", "관찰", "수술", "수혈", "투석")) == "B"
+    assert read_letter("정답: C", germs[:4]) == read_letter("정답: C", germs[1:]) == "C"
+
+
 def test_a_bare_number_is_not_read_where_it_may_be_the_number_in_another_choice() -> None:
     doses = ("1회", "2회", "3회", "4회", "5회")
     weeks = ("2주", "4주", "6주", "8주", "10주")
@@ -287,6 +308,7 @@ READ_OTHERWISE: dict[str, tuple[str, Letter | None]] = {  # text: (the stock fil
     "A. B. C. D. E.": ("E", None),
     "오답: B": ("B", None),
     "정답은 B?": ("B", None),
+    "정답은 (B)라면 좋겠다.": ("B", None),
     "정답은 B입니다만 확실하지 않다.": ("B", None),
 }
 

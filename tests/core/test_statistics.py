@@ -1,22 +1,29 @@
 """Statistics against published values, not against themselves."""
 
+import numpy as np
 import pytest
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
 from stages.core.statistics import (
+    LEVEL,
     PairedTest,
     Score,
     calibration_error,
     change_text,
     cohens_h,
     coin,
+    detectable,
     fisher,
     holm,
     majority,
     mcnemar,
     p_text,
     paired_tests,
+    power,
+    questions_needed,
     relative_change,
     smallest_shown,
+    tango,
     wilson,
 )
 
@@ -73,6 +80,13 @@ def test_mcnemar_is_the_sign_test_of_the_discordant_pairs(gained: int, lost: int
     assert mcnemar(lost, gained) == pytest.approx(p)
 
 
+@pytest.mark.parametrize(("gained", "lost"), [(5, 0), (8, 1), (17, 17), (85, 62), (433, 520)])
+def test_mcnemar_is_statsmodels_exact_test(gained: int, lost: int) -> None:
+    """scipy's binomial test is kept: it needs no table, and has an answer where no pair is discordant."""
+    table = [[0, gained], [lost, 0]]
+    assert mcnemar(gained, lost) == pytest.approx(statsmodels_mcnemar(table, exact=True).pvalue)
+
+
 def test_checkpoints_that_agree_on_every_question_have_p_one() -> None:
     assert mcnemar(0, 0) == 1.0
 
@@ -93,6 +107,8 @@ def test_tests_of_one_family_are_corrected_together() -> None:
     assert alone.p == 0.03125
     assert alone.adjusted == 0.0625
     assert tight.verdict == "no difference shown (p = 1.00)"
+    assert alone.family == tight.family == 2
+    assert alone.strictest == 0.025
 
 
 @pytest.mark.parametrize(
@@ -116,6 +132,145 @@ def test_net_change_is_in_points() -> None:
 def test_the_smallest_difference_that_could_be_shown(discordant: int, least: int | None) -> None:
     """Critical values of the two-sided sign test at 5 %: 0 of 6, 1 of 9, 5 of 20, 39 of 100."""
     assert smallest_shown(discordant) == least
+
+
+@pytest.mark.parametrize("level", [LEVEL, LEVEL / 3, LEVEL / 4])
+def test_the_smallest_lead_is_shown_and_the_next_smaller_one_is_not(level: float) -> None:
+    for discordant in range(200):
+        least = smallest_shown(discordant, level)
+        if least is None:
+            assert mcnemar(discordant, 0) >= level
+        else:
+            lost = (discordant - least) // 2
+            assert mcnemar(discordant - lost, lost) < level
+            assert lost + 1 > discordant // 2 or mcnemar(discordant - lost - 1, lost + 1) >= level
+
+
+def observed(questions: int, gained: int, lost: int, family: int = 1) -> PairedTest:
+    return paired_tests([(questions, gained, lost)] * family)[0]
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "questions", "low", "high"),
+    [(6, 16, 161, -0.1240, -0.0054), (1, 7, 21, -0.5172, -0.0260)],
+    ids=["complete response (Cavo 2012)", "airway hyper-responsiveness (Bentur 2009)"],
+)
+def test_tango_gives_the_published_intervals(gained: int, lost: int, questions: int, low: float, high: float) -> None:
+    """Fagerland, Lydersen & Laake, Statistical Analysis of Contingency Tables (2017), chapter 8, and the tests of
+    their R package contingencytables."""
+    interval = tango(questions, gained, lost)
+    assert (round(interval.low, 4), round(interval.high, 4)) == (low, high)
+
+
+def test_tangos_interval_is_wilsons_where_no_pair_changed_sides() -> None:
+    for questions in (1, 24, 3009):
+        interval, bound = tango(questions, 0, 0), wilson(0, questions).high
+        assert (interval.low, interval.high) == pytest.approx((-bound, bound))
+
+
+def test_tangos_interval_turns_with_the_sides_and_ends_at_all_questions() -> None:
+    one, other = tango(20, 7, 3), tango(20, 3, 7)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+    assert tango(5, 5, 0).high == 1.0
+    assert 0 < tango(5, 5, 0).low < 1
+    assert tango(1, 0, 1).low == -1.0
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0), (10, 6, 5), (10, -1, 2)])
+def test_counts_that_do_not_fit_have_no_interval(counts: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="questions were wanted"):
+        tango(*counts)
+
+
+@pytest.mark.parametrize(
+    ("questions", "gains", "loses"),
+    [(435, 0.20, 0.15), (435, 0.17, 0.17), (885, 0.01, 0.01), (435, 0.012, 0.002), (48, 0.10, 0.06)],
+    ids=["as SFT", "no difference", "few discordant", "fewer, one-sided", "a small exam"],
+)
+def test_95_of_100_intervals_hold_the_true_difference(questions: int, gains: float, loses: float) -> None:
+    draws = np.random.default_rng(6).multinomial(questions, [gains, loses, 1 - gains - loses], size=2000)
+    intervals = [tango(questions, int(gained), int(lost)) for gained, lost, _ in draws]
+    covered = np.mean([interval.low <= gains - loses <= interval.high for interval in intervals])
+    assert 0.93 <= covered <= 0.975
+
+
+def test_the_interval_is_in_points_and_about_the_change_seen() -> None:
+    test = observed(161, 6, 16)
+    assert test.interval.low == pytest.approx(-12.40, abs=0.005)
+    assert test.interval.low < test.points < test.interval.high
+
+
+def test_the_interval_may_keep_off_zero_where_nothing_is_shown_and_never_the_other_way_round() -> None:
+    edge = observed(100, 9, 2)
+    assert (round(edge.interval.low, 1), round(edge.interval.high, 1)) == (0.6, 14.6)
+    assert edge.verdict == "no difference shown (p = 0.065)"
+    for discordant in range(6, 400):
+        least = smallest_shown(discordant)
+        assert least is not None
+        lost = (discordant - least) // 2
+        assert tango(1000, discordant - lost, lost).low > 0
+
+
+def test_power_is_the_one_that_others_compute() -> None:
+    """R's MESS, tests of power_mcnemar_test: 144 pairs at 0.25 and 0.45, exact, one-sided 0.025: 0.80."""
+    assert round(power(144, 0.70, 0.45 / 0.70, 0.05), 2) == 0.80
+
+
+def test_power_by_hand() -> None:
+    """All 9 questions change sides, 90 % of them one way: shown at 9 and at 8 (0 and 1 of 9), 0.9^9 + 9 * 0.9^8 * 0.1;
+    of 5 nothing could be shown."""
+    assert power(9, 1.0, 0.9, LEVEL) == pytest.approx(0.9**9 + 9 * 0.9**8 * 0.1)
+    assert power(5, 1.0, 1.0, LEVEL) == 0
+
+
+def test_the_detectable_difference_by_hand() -> None:
+    """6 discordant of 60 must all go one way: a share s with s^6 = 0.8, which is 10 * (2 s - 1) points; at a level of
+    0.025 not even that would do (p = 2 / 2^6 = 0.031)."""
+    test = observed(60, 4, 2, family=2)
+    assert detectable(test, LEVEL) == pytest.approx(10 * (2 * 0.8 ** (1 / 6) - 1))
+    assert detectable(test, test.strictest) is None
+
+
+@pytest.mark.parametrize("family", [1, 4])
+def test_the_detectable_difference_is_shown_in_80_of_100_exams(family: int) -> None:
+    test = observed(435, 85, 62, family)
+    points = detectable(test, test.strictest)
+    assert points is not None
+    share = (1 + points / 100 * 435 / 147) / 2
+    gained = np.random.default_rng(6).binomial(147, share, size=4000)
+    shown = np.mean([mcnemar(int(won), 147 - int(won)) < test.strictest for won in gained])
+    assert shown == pytest.approx(0.8, abs=0.02)
+
+
+def test_so_many_questions_would_show_the_difference_in_80_of_100_exams() -> None:
+    test = observed(435, 85, 62)
+    needed = questions_needed(test, LEVEL)
+    assert needed is not None
+    draws = np.random.default_rng(6).multinomial(needed, [85 / 435, 62 / 435, 288 / 435], size=4000)
+    shown = np.mean([mcnemar(int(gained), int(lost)) < LEVEL for gained, lost, _ in draws])
+    assert shown == pytest.approx(0.8, abs=0.02)
+    assert power(needed - 1, 147 / 435, 85 / 147, LEVEL) < 0.8 <= power(needed, 147 / 435, 85 / 147, LEVEL)
+
+
+def test_the_questions_needed_lie_just_above_connors_approximation() -> None:
+    """Connor, Biometrics 43 (1987) 207-211: 1.96 and 0.84 standard errors; the exact test needs a few more."""
+    changing, difference = 147 / 435, 23 / 435
+    connor = ((1.95996 * changing**0.5 + 0.84162 * (changing - difference**2) ** 0.5) / difference) ** 2
+    needed = questions_needed(observed(435, 85, 62), LEVEL)
+    assert needed is not None
+    assert connor < needed < 1.05 * connor
+
+
+def test_losses_need_as_many_questions_as_gains_and_a_stricter_level_more() -> None:
+    test = observed(435, 62, 85, family=4)
+    assert questions_needed(test, LEVEL) == questions_needed(observed(435, 85, 62), LEVEL)
+    assert (questions_needed(test, test.strictest) or 0) > (questions_needed(test, LEVEL) or 0)
+
+
+def test_no_number_of_questions_shows_no_difference() -> None:
+    assert questions_needed(observed(100, 10, 10), LEVEL) is None
+    assert questions_needed(observed(100, 0, 0), LEVEL) is None
+    assert questions_needed(observed(3009, 500, 499), LEVEL) is None  # 0.03 points: millions
 
 
 def test_a_score_prints_two_decimals() -> None:
