@@ -6,10 +6,12 @@ lm-eval's own format), `variants.jsonl` (VariantAnswer: every item in the recipe
 on at the subset or task it was in.
 """
 
+import functools
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -171,22 +173,34 @@ def examine(config: Evaluate, exam_model: ExamModel, tasks: Any, form: Form, sub
 
 def simple_evaluate(config: Evaluate, exam_model: ExamModel, tasks: Any, name: str, **asked: Any) -> Examined:
     started = time.monotonic()
-    results = lm_eval.simple_evaluate(
-        model=exam_model,
-        tasks=[name],
-        task_manager=tasks,
-        batch_size=config.batch_size,
-        limit=config.limit,
-        log_samples=True,
-        random_seed=config.seed,
-        numpy_random_seed=config.seed,
-        torch_random_seed=config.seed,
-        fewshot_random_seed=config.seed,
-        **asked,
-    )
+    with templates_compiled_once():
+        results = lm_eval.simple_evaluate(
+            model=exam_model,
+            tasks=[name],
+            task_manager=tasks,
+            batch_size=config.batch_size,
+            limit=config.limit,
+            log_samples=True,
+            random_seed=config.seed,
+            numpy_random_seed=config.seed,
+            torch_random_seed=config.seed,
+            fewshot_random_seed=config.seed,
+            **asked,
+        )
     if results is None:
         raise AssertionError("lm-eval gives results on rank 0 only")
     return Examined(time.monotonic() - started, results)
+
+
+@contextmanager
+def templates_compiled_once() -> Iterator[None]:
+    """lm-eval compiles a task's templates anew for every question, which takes longer than a GPU needs to answer it."""
+    jinja = lm_eval.utils.env
+    jinja.from_string = functools.cache(jinja.from_string)
+    try:
+        yield
+    finally:
+        del jinja.from_string  # the method is there again
 
 
 def answered(exam_model: ExamModel, examined: Examined, form: Form, subset: str) -> list[Answer]:

@@ -27,6 +27,8 @@ from stages.core.records import LETTERS, Letter
 CIRCLED = str.maketrans({circled: f"({number})" for row in ("①②③④⑤", "❶❷❸❹❺") for number, circled in enumerate(row, 1)})
 MARKS = re.compile(r"[*_`#$'\"“”‘’「」]+")
 
+Pattern = tuple[str, str]  # the first word of a choice's own text, and a regular expression for all of it
+
 # a letter or a number as the name of a choice; what stands behind it is for the patterns below
 NAME = (
     r"[(\[<]?(?P<name>(?<![A-Za-z0-9-])[A-Ea-e](?![A-Za-z0-9-])|(?<![\d.-])[1-5](?!\.?\d))[)\]>]?"
@@ -145,8 +147,8 @@ def _texts_at(text: str, place: int, choices: Sequence[str]) -> set[str]:
     for patterns in _patterns(choices):
         found = set()
         for letter, pattern in zip(LETTERS, patterns, strict=False):
-            own = re.compile(pattern, re.I).match(text, place)
-            if pattern and own and AFTER_TEXT.match(text, own.end()):
+            own = _match(pattern, text, place)
+            if own and AFTER_TEXT.match(text, own.end()):
                 found.add(letter)
         if found:
             return found
@@ -180,14 +182,14 @@ def _same_text(text: str, choices: Sequence[str]) -> set[str]:
         found = {
             letter
             for letter, pattern in zip(LETTERS, patterns, strict=False)
-            if pattern and re.match(rf"{pattern}(?:{ENDING})?[\s.!]*$", text, re.I)
+            if _match(pattern, text, 0, rf"(?:{ENDING})?[\s.!]*$")
         }
         if found:
             return found
     return set()
 
 
-def _patterns(choices: Sequence[str]) -> tuple[list[str], list[str]]:
+def _patterns(choices: Sequence[str]) -> tuple[list[Pattern], list[Pattern]]:
     """For each choice's own text as models write it, however it is spaced: 급성충수염 for 급성 충수염. First whole,
     then without what stands in brackets at its end, or with something else there: 대장균 for 대장균(Escherichia coli).
 
@@ -196,12 +198,21 @@ def _patterns(choices: Sequence[str]) -> tuple[list[str], list[str]]:
     bare = [GLOSS.sub("", choice) if GLOSS.search(choice) else "" for choice in choices]
     return (
         [_spaced(choice) for choice in choices],
-        [rf"{_spaced(text)}(?:\s*\([^()\n]*\))?" if len(text) > 1 else "" for text in bare],
+        [_spaced(text, r"(?:\s*\([^()\n]*\))?") if len(text) > 1 else ("", "") for text in bare],
     )
 
 
-def _spaced(text: str) -> str:
-    return r"\s*".join(map(re.escape, text.split()))
+def _spaced(text: str, after: str = "") -> Pattern:
+    words = text.split()
+    return (words[0], r"\s*".join(map(re.escape, words)) + after) if words else ("", "")
+
+
+def _match(pattern: Pattern, text: str, place: int, after: str = "") -> re.Match[str] | None:
+    """Looks at the first word before it compiles: thousands of choices are other ones each, and compiling is slow."""
+    word, expression = pattern
+    if not word or text[place : place + len(word)].lower() != word.lower():
+        return None
+    return re.compile(expression + after, re.I).match(text, place)
 
 
 def _opening(text: str, choices: Sequence[str]) -> set[str]:

@@ -102,9 +102,6 @@ def stock(asked: Asked, checkpoint: Path | None, base: Path, out: Path) -> None:
     given = [f"pretrained={base}", f"dtype={asked.model.dtype}", "attn_implementation=eager"]
     if checkpoint:
         given.append(f"peft={checkpoint}")
-    if models.quantization(asked.model) == "nf4":
-        given += ["load_in_4bit=True", "bnb_4bit_quant_type=nf4", "bnb_4bit_use_double_quant=True"]
-        given.append(f"bnb_4bit_compute_dtype={asked.model.dtype}")
     command = [sys.executable, "-m", "lm_eval", "run", "--model", "hf", "--model_args", ",".join(given)]
     command += ["--tasks", ",".join(f"kormedmcqa_{subset}" for subset in asked.subsets), "--num_fewshot", str(FEWSHOT)]
     command += ["--apply_chat_template", "--fewshot_as_multiturn", "false", "--log_samples", "--output_path", "out"]
@@ -149,13 +146,14 @@ def main() -> None:
     parser.add_argument("--adapters", type=Path, nargs=2, metavar=("SFT", "DPO"), help="of the base; without it random")
     parser.add_argument("--batch-size", type=int, default=64 if torch.cuda.is_available() else 8)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--quantization", choices=["auto", "nf4", "none"], default="auto", help="of random weights")
     parser.add_argument("--tiny", action="store_true", help="a tiny Gemma instead, to try this script on a CPU")
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.ours or Path(temporary)
         base = given.base or folder / "base"
-        quantization = "none" if given.base or not torch.cuda.is_available() else "nf4"
+        quantization = "none" if given.base else given.quantization
         model = Model.model_validate({"base": str(base), "quantization": quantization, "dtype": given.dtype})
         new_tokens = given.new_tokens or (None if given.base else 8)
         asked = Asked(model, given.benchmark, given.limit, new_tokens, given.batch_size)
@@ -190,13 +188,19 @@ def compare(asked: Asked, checkpoints: list[Path | None], folder: Path) -> Itera
 
 
 def write_stock_base(model: Model, folder: Path) -> Path:
-    """The same weights, with the chat template and the ends of an answer that Gemma's own releases declare in files."""
+    """The same weights, with the chat template and the ends of an answer that Gemma's own releases declare in files.
+
+    NF4 ones as they are in our memory: transformers 5 no longer takes lm-eval's `load_in_4bit`.
+    """
     folder.mkdir()
     loaded = models.loaded(model)
     loaded.tokenizer.save_pretrained(folder)
     loaded.base.generation_config.save_pretrained(folder)
+    is_nf4 = models.quantization(model) == "nf4"
+    if is_nf4:
+        loaded.base.save_pretrained(folder)
     for file in Path(model.base).iterdir():
-        if not (folder / file.name).exists():
+        if not (folder / file.name).exists() and not (is_nf4 and ".safetensors" in file.name):
             (folder / file.name).symlink_to(file.resolve())
     return folder
 
