@@ -5,25 +5,43 @@ way stop it.
 """
 
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from jinja2 import Environment
 from markupsafe import Markup
 
-from stages.core import agreement_page, beside, data_page, findings, learning, plots, statistics, wording
+from stages.core import (
+    agreement_page,
+    answer_form,
+    beside,
+    cost,
+    data_page,
+    findings,
+    learning,
+    model_card,
+    plots,
+    preference_side,
+    published,
+    report_pictures,
+    statistics,
+    wording,
+)
+from stages.core.contaminated import read_contaminated, without_contaminated
+from stages.core.elsewhere import elsewhere
 from stages.core.languages import ENGLISH, Language, korean
 from stages.core.pages import environment
 from stages.core.pipeline import duration
 from stages.core.recipe import Report
-from stages.core.records import Checkpoint, Consult, read_jsonl
+from stages.core.records import Consult, read_jsonl
+from stages.core.variants import variant_rows
 
 log = logging.getLogger("kormed")
 
 Values = dict[str, Any]  # names in the templates
+Trained = Literal["sft", "dpo"]
 
 EXAMPLES = 3  # dropped rows shown for each reason
 
@@ -62,7 +80,11 @@ def run(
     artifacts = [findings.manifest_of(folder) for folder in folders if folder]
     rows = findings.rows(evaluations)
     shown = findings.side_by_side(tuned, preferred, config.side_by_side)
-    values = {
+    eda = findings.read_eda(prepare / "eda.json")
+    questions = {subset: splits["test"] for subset, splits in eda.benchmark.items()}
+    contaminated = read_contaminated(prepare / "hits.jsonl")
+    costs = cost.costs(artifacts)
+    values: Values = {
         "name": prepare.parent.name,
         "finished": max(manifest.finished_at for manifest in artifacts)[:10],
         "evaluations": evaluations,
@@ -73,6 +95,10 @@ def run(
         "contrasts": findings.contrasts(evaluations),
         "readings": beside.readings(evaluations),
         "unread": beside.unread(evaluations),
+        "variants": variant_rows(evaluations),
+        "clean": without_contaminated(evaluations, contaminated) if contaminated else None,
+        "elsewhere": elsewhere(evaluations),
+        **published_beside(base.settings, questions, evaluations),
         "uneven": findings.uneven(evaluations),
         "sft_log": findings.read_log(sft / "log.jsonl"),
         "sft_dropped": findings.reasons(sft / "dropped.jsonl", 0),
@@ -81,7 +107,7 @@ def run(
         "dpo_dropped": findings.reasons(dpo / "dropped.jsonl", 0) if dpo else [],
         "dpo_epochs": findings.epochs(dpo / "log.jsonl") if dpo else 0.0,
         "proof": findings.read_facts(dpo / "proof.json", findings.Proof) if dpo else None,
-        "eda": findings.read_eda(prepare / "eda.json"),
+        "eda": eda,
         "dropped": findings.reasons(prepare / "dropped.jsonl", EXAMPLES),
         "consults": {
             part: len(read_jsonl(prepare / "consults" / f"{part}.jsonl", Consult)) for part in ("preference", "heldout")
@@ -91,6 +117,12 @@ def run(
         "pairs": findings.count_preferences(preferences) if preferences else None,
         "agreement": findings.read_agreement(agreement / "agreement.json") if agreement else None,
         "winrate": findings.read_facts(winrate / "winrate.json", findings.Winrate) if winrate else None,
+        "preference_side": preference_side.read(dpo, preferences) if dpo and preferences else None,
+        "answer_form": answer_form.measure(tuned.heldout, preferred.heldout if preferred else None)
+        if tuned.heldout
+        else None,
+        "costs": costs,
+        "cost_totals": cost.totals(costs),
         "side_by_side": shown,
         "heldout_answers": len(tuned.heldout),
         "artifacts": artifacts,
@@ -100,8 +132,25 @@ def run(
     page = environment().get_template("report.html.j2").render(name=values["name"], bodies=bodies)
     (out / "report.html").write_text(page, encoding="utf-8")
     (out / "report.md").write_text(markdown(values), encoding="utf-8")
+    trained: tuple[Trained, ...] = ("sft", "dpo") if preferred else ("sft",)
+    for checkpoint in trained:
+        (out / checkpoint).mkdir(exist_ok=True)
+        (out / checkpoint / "README.md").write_text(card(checkpoint, values), encoding="utf-8")
     log.info("report: %d checkpoints on %d questions", len(evaluations), rows[-1].questions)
     return {"checkpoints": len(evaluations), "questions": rows[-1].questions, "side_by_side": len(shown)}
+
+
+def published_beside(
+    settings: findings.Settings, questions: Mapping[str, int], evaluations: Sequence[findings.Evaluation]
+) -> Values:
+    """Published figures, where this is the recipe that they are of; nothing else has a place beside them."""
+    found = published.beside(settings.base, settings.limit, questions)
+    columns = [
+        (evaluation.checkpoint, max(found.get(evaluation.checkpoint, {}).values(), key=len, default=()))
+        for evaluation in evaluations
+    ]
+    sources = {figure.source.id: figure.source for _, figures in columns for figure in figures}
+    return {"published": found, "published_columns": columns, "published_sources": list(sources.values())}
 
 
 def body(language: Language, values: Values) -> str:
@@ -119,17 +168,31 @@ def markdown(values: Values) -> str:
     )
 
 
+def card(checkpoint: Trained, values: Values) -> str:
+    """The model card of an adapter, to stand beside it as README.md where it is shared."""
+    names = ("name", "evaluations", "rows", "contrasts", "artifacts", "eda", "labels", "pairs", "winrate")
+    return model_card.render(
+        checkpoint,
+        **{name: values[name] for name in names},
+        dropped=values[f"{checkpoint}_dropped"],
+        epochs=values[f"{checkpoint}_epochs"],
+    )
+
+
 def sections(language: Language, values: Values) -> list[tuple[str, str]]:
     """Those that this run has something for: file of the template, and how the contents call it."""
     wanted = (
         ("accuracy", "Accuracy", True),
         ("differences", "Differences", True),
         ("beside", "Other readings", True),
+        ("elsewhere", "Other benchmarks", values["elsewhere"]),
+        ("preference", "Preference", values["preference_side"] or values["answer_form"]),
         ("round_two", "Round two", values["winrate"]),
         ("answers", "Answers", True),
         ("training", "Training", True),
         ("data", "Data", True),
         ("labels", "Labels", values["generated"] or values["labels"]),
+        ("cost", "Cost", True),
         ("provenance", "Provenance", True),
         ("limits", "Limits", True),
     )
@@ -138,8 +201,9 @@ def sections(language: Language, values: Values) -> list[tuple[str, str]]:
 
 def sentences(language: Language, values: Values) -> Values:
     """What is said of the run as a whole."""
-    wording = language.modules["wording"]
+    wording, said = language.modules["wording"], language.modules["costs_said"]
     labels, pairs, winrate, rows = values["labels"], values["pairs"], values["winrate"], values["rows"]
+    side = values["preference_side"]
     annotators = list(labels.annotators) if labels else []
     note = wording.simulated_among(annotators)
     has_dpo = len(values["evaluations"]) > 2
@@ -154,6 +218,7 @@ def sentences(language: Language, values: Values) -> Values:
             values["contrasts"],
             winrate,
             annotators,
+            side.accuracy if side else None,
         ),
         "simulated": note,
         "winrate_simulated": wording.simulated_among(winrate.annotators) if winrate else "",
@@ -161,6 +226,9 @@ def sentences(language: Language, values: Values) -> Values:
         "dpo_remarks": [wording.remark(found) for found in learning.dpo_remarks(values["dpo_log"], pairs[1])]
         if values["dpo_log"] and pairs
         else [],
+        "cost_rows": [
+            (row.stage, said.time(row), row.device, said.gpu_hours(row), said.memory(row)) for row in values["costs"]
+        ],
         "limits": wording.limits(rows[-1], note, len(values["side_by_side"]), winrate),
     }
 
@@ -168,70 +236,13 @@ def sentences(language: Language, values: Values) -> Values:
 def pictures(language: Language, values: Values) -> Values:
     proof, winrate = values["proof"], values["winrate"]
     return {
-        "sft_charts": charts(language, values["sft_log"], "sft", [Chart("loss", "loss")]),
-        "dpo_charts": charts(language, values["dpo_log"], "dpo", dpo_curves(proof)) if proof else [],
-        "winrate_picture": win_rate_picture(language, winrate) if winrate else None,
+        "forest": report_pictures.forest(language, values["contrasts"]),
+        "sft_charts": report_pictures.charts(language, values["sft_log"], "sft", report_pictures.SFT_CHARTS),
+        "dpo_charts": report_pictures.charts(language, values["dpo_log"], "dpo", report_pictures.dpo_charts(proof))
+        if proof
+        else [],
+        "winrate_picture": report_pictures.win_rate(language, winrate) if winrate else None,
     }
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A picture of the training log: a key over the steps, what it shows, the level drawn for comparison, and a second
-    key on the same scale with its own name. Names are terms, which each language has its own word for.
-    """
-
-    key: str
-    label: str
-    level: float | None = None
-    beside: str | None = None
-    beside_label: str = ""
-
-
-def charts(
-    language: Language, logged: Sequence[dict[str, object]], hue: Checkpoint, wanted: Sequence[Chart]
-) -> list[dict[str, Any]]:
-    """Each with its curves; no picture where nothing was logged."""
-    found = []
-    for chart in wanted:
-        line = plots.curve(logged, chart.key)
-        beside = plots.curve(logged, chart.beside) if chart.beside else None
-        picture = None
-        if line.points:
-            svg = plots.line_chart(
-                line,
-                label=language.term(chart.label),
-                hue=hue,
-                level=chart.level,
-                beside=beside,
-                beside_label=language.term(chart.beside_label),
-                words=language.pictures,
-            )
-            picture = Markup(svg)
-        shown = beside if beside and beside.points else None
-        found.append({**asdict(chart), "curve": line, "beside": shown, "picture": picture})
-    return found
-
-
-def win_rate_picture(language: Language, winrate: findings.Winrate) -> Markup:
-    wording = language.modules["wording"]
-    low, win_rate, high = (100 * share for share in (winrate.low, winrate.win_rate, winrate.high))
-    row = plots.Place(wording.DPO_BETTER, (low, win_rate, high), f"{win_rate:.1f} % ({low:.1f}–{high:.1f} %)", "dpo")
-    return Markup(plots.intervals([row], label=wording.WIN_RATE, scale=plots.PERCENT, levels=(50,)))
-
-
-def dpo_curves(proof: findings.Proof) -> list[Chart]:
-    return [
-        Chart("loss", "loss", proof.expected_loss),
-        Chart("rewards/margins", "reward margin, chosen minus rejected", 0.0, "eval_rewards/margins", "held out"),
-        Chart(
-            "rewards/accuracies",
-            "share of pairs with chosen above rejected",
-            0.5,
-            "eval_rewards/accuracies",
-            "held out",
-        ),
-        Chart("logps/chosen", "log-probability of the chosen answers", None, "logps/rejected", "rejected"),
-    ]
 
 
 def templates_in(language: Language, *, is_html: bool) -> Environment:

@@ -15,6 +15,7 @@ from stages.core.findings import (
     Reason,
     Row,
     Settings,
+    Uneven,
     Winrate,
 )
 from stages.core.learning import (
@@ -183,6 +184,8 @@ CASES: list[tuple[str, tuple[Any, ...]]] = [
     ("simulated_among", (MIXED,)),
     ("resolution", (THREE[1][0].overall,)),
     ("resolution", (contrasts((3, 1))[0].overall,)),
+    ("uneven", (Uneven("quantization", {"base": "nf4", "sft": "none"}),)),
+    ("differing", (Uneven("device", {"sft": "1 x NVIDIA H100", "dpo": "CPU, 2 cores"}),)),
     ("limits", (overall(10, 11, questions=50), "", 0, None)),
     ("limits", (overall(4, 5, questions=20), "(note)", 12, winrate())),
     ("limits", (overall(400, 500, questions=3_009), "", 0, None)),

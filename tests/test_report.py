@@ -531,7 +531,7 @@ def test_checkpoints_asked_different_questions_are_not_compared(two: Path) -> No
 def test_another_precision_is_said_and_not_hidden(two: Path) -> None:
     write_evaluation(two, "sft", {"doctor": (167, 435), "nurse": (41, 100)}, settings={"quantization": "none"})
     html, markdown = made(two)
-    expected = "Not the same for all checkpoints: quantization differs: nf4 for base, none for sft."
+    expected = "Not the same for all checkpoints: quantization differs: nf4 for base, none for SFT."
     assert expected in words(html)
     assert expected in markdown
 

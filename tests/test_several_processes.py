@@ -180,6 +180,22 @@ def test_an_input_that_is_missing_is_not_made_by_each_of_several_processes(
     assert "2 processes would all make it; run `kormed prepare RECIPE` alone first" in result.stderr
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_what_is_not_trained_is_refused_to_several_processes_before_anything_is_written(
+    tiny_run: Run, tiny_recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rank: str
+) -> None:
+    """Both would write the same files, and lm-eval gives its results to rank 0 alone."""
+    place = folder_with(tiny_run, tmp_path, "prepare", "sft")
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(cli, "SECONDS_TO_RANK_0", 0)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", rank)
+    result = CliRunner().invoke(cli.main, ["evaluate", str(tiny_recipe_file), "--checkpoint", "sft"])
+    assert result.exit_code == 2
+    assert "run `kormed evaluate --checkpoint sft RECIPE` without a launcher" in result.stderr
+    assert not (place / "models" / "tiny" / "evaluate").exists()
+
+
 def test_the_makefile_passes_the_number_of_gpus_on() -> None:
     for stage in ("sft", "dpo"):
         shown = subprocess.run(

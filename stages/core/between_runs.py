@@ -7,7 +7,7 @@ from stages.core import findings
 from stages.core.errors import KormedError
 from stages.core.findings import NUMERIC, Evaluation
 from stages.core.statistics import PairedTest, paired_tests
-from stages.core.wording import NAMES
+from stages.core.wording import NAMES, differing
 
 # What a difference of makes two accuracies figures of different exams. The base may differ between runs, and prompts
 # are looked at subset by subset.
@@ -185,7 +185,7 @@ def unchecked_prompts(exams: Sequence[Exam]) -> list[str]:
 
 def uneven(exams: Sequence[Exam]) -> list[str]:
     """What is not the same for all runs, or within one, and may move single answers, in words."""
-    found = [f"in {exam.label}, {said}" for exam in exams for said in findings.uneven(exam.evaluations)]
+    found = [f"in {exam.label}, {differing(one)}" for exam in exams for one in findings.uneven(exam.evaluations)]
     for name in ("base", *NUMERIC, "device"):
         values = [_of_first(exam, name) for exam in exams]
         if len(set(values)) > 1:

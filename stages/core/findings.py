@@ -175,6 +175,14 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Uneven:
+    """A setting or a device that is not the same for all checkpoints."""
+
+    name: str
+    values: dict[Checkpoint, str]
+
+
+@dataclass(frozen=True)
 class Reason:
     """Rows dropped for one reason, and a few of them."""
 
@@ -362,16 +370,14 @@ def _subsets(evaluation: Evaluation) -> list[str]:
     return sorted(asked, key=lambda name: (order.index(name) if name in order else len(order), name))
 
 
-def uneven(evaluations: Sequence[Evaluation]) -> list[str]:
-    """What is not the same for all checkpoints and may move single answers, in words."""
-    found = [(name, [str(getattr(e.settings, name)) for e in evaluations]) for name in NUMERIC]
-    found.append(("device", [evaluation.device for evaluation in evaluations]))
-    return [
-        f"{name.replace('lm_eval', 'lm-eval')} differs: "
-        + ", ".join(f"{value} for {e.checkpoint}" for e, value in zip(evaluations, values, strict=True))
-        for name, values in found
-        if len(set(values)) > 1
+def uneven(evaluations: Sequence[Evaluation]) -> list[Uneven]:
+    """What is not the same for all checkpoints and may move single answers."""
+    found = [
+        Uneven(name.replace("lm_eval", "lm-eval"), {e.checkpoint: str(getattr(e.settings, name)) for e in evaluations})
+        for name in NUMERIC
     ]
+    found.append(Uneven("device", {e.checkpoint: e.device for e in evaluations}))
+    return [one for one in found if len(set(one.values.values())) > 1]
 
 
 def reasons(path: Path, examples: int) -> list[Reason]:

@@ -13,7 +13,18 @@ from typing import Any, Literal
 
 import yaml
 
-from stages.core import agreement_wording, agreement_wording_ko, korean_terms, plots, wording, wording_ko
+from stages.core import (
+    agreement_wording,
+    agreement_wording_ko,
+    cost_wording,
+    cost_wording_ko,
+    korean_terms,
+    plots,
+    preference_wording,
+    preference_wording_ko,
+    wording,
+    wording_ko,
+)
 
 KOREAN_WORDS = Path(__file__).with_name("korean.yaml")
 PICTURES = plots.Words(
@@ -42,7 +53,11 @@ class Language:
         return self.words.get(english, english)
 
 
-ENGLISH = Language("en", "English", {"wording": wording, "said": agreement_wording})
+ENGLISH = Language(
+    "en",
+    "English",
+    {"wording": wording, "said": agreement_wording, "preference": preference_wording, "costs_said": cost_wording},
+)
 
 
 @cache
@@ -50,7 +65,12 @@ def korean() -> Language:
     return Language(
         "ko",
         "한국어",
-        {"wording": wording_ko, "said": agreement_wording_ko},
+        {
+            "wording": wording_ko,
+            "said": agreement_wording_ko,
+            "preference": preference_wording_ko,
+            "costs_said": cost_wording_ko,
+        },
         read_words(KOREAN_WORDS),
         korean_terms.term,
         PICTURES,

@@ -55,6 +55,7 @@ class Stage:
 BENCHMARK = Read("prepare", ("benchmark",))
 EVALUATION = Read("prepare", ("benchmark", "consults/heldout.jsonl"))
 TRAINING = ("report_to", "save_steps")  # incidental to SFT and DPO
+TRAINED = ("sft", "dpo")  # by several processes, where a launcher starts them; all else is made in one
 
 PIPELINE = (
     Stage(
@@ -339,6 +340,11 @@ class Run:
             return standing.manifest
         if standing.state == "stale" and not force and not stage.derived:
             raise KormedError(self._stale(standing))
+        if artifacts.processes() > 1 and name not in TRAINED:
+            raise KormedError(
+                f"{name}: made in one process, and {artifacts.processes()} were started; run `kormed {command(name)} "
+                f"RECIPE` without a launcher"
+            )
         if force and artifacts.keeps_books():
             artifacts.discard_partial(self.path(name))
         return self._make(stage, replace=standing.state != "missing")

@@ -41,10 +41,11 @@ class Accuracy:
     Attributes:
         score: right pairs of all pairs.
         interval: 95 %; Wilson's over pairs, or by consult where consults are fewer.
-        right: consults most of whose pairs are right, `wrong` those most of whose are not; where each consult has one
-            pair they are pairs.
-        p: exact binomial test of right against wrong, two-sided.
-        ties: pairs of margin 0, which are among the wrong ones.
+        right: consults with more pairs of a margin above 0 than below, `wrong` those with more below; where each
+            consult has one pair they are pairs.
+        p: exact binomial test of right against wrong, two-sided. Ties are in neither, as a sign test has it: a DPO that
+            moved nothing is not worse than a coin.
+        ties: pairs of margin 0, which are among the wrong ones of `score`.
     """
 
     score: Score
@@ -156,7 +157,7 @@ def accuracy(consults: Sequence[str], margins: Sequence[float]) -> Accuracy:
     """Of at least one pair; `consults` says whose each is."""
     is_right = [margin > 0 for margin in margins]
     score = Score(sum(is_right), len(margins))
-    right, wrong = leaning(consults, [1.0 if one else -1.0 for one in is_right])
+    right, wrong = leaning(consults, [float(np.sign(margin)) for margin in margins])
     by_consult = len(set(consults)) < len(consults)
     return Accuracy(
         score=score,

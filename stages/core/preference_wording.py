@@ -27,9 +27,9 @@ FORM_MEANS = (
     "Greedy answers to the same held-out consults. An answer repeats itself where more than a fifth of its "
     "stretches of 10 characters stood in it before. It declines where it says so in words we know (“답변드릴 수 "
     "없습니다”); other words are not found, so the true share may be higher; to send a patient to a doctor is not "
-    "declining. Only DPO's and only SFT's are the consults where just that one's answer is so. Form says nothing "
-    "of whether an answer is right."
+    "declining. Form says nothing of whether an answer is right."
 )
+COLUMNS_MEAN = "Only DPO's and only SFT's are the consults where just that one's answer is so."
 
 
 def pairs(found: PreferenceSide) -> list[str]:

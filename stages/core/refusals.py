@@ -39,7 +39,10 @@ GIVEN = rf"(?:해\s?|하여\s?|제공해\s?|제공하여\s?)?드(?:릴{CANNOT}|�
 DONE = rf"(?:제공\s?|해\s?|하여\s?)?(?:[할줄]{CANNOT}|하기(?:는|가|도)?{HARD}|하지(?:는|도)?{NOT}|하고 싶지{NOT})"
 OBJECT = r"(?:을|를|은|는|도|이|가)?\s?"
 
-ANSWER = r"(?:답변|대답|응답|조언|자문|(?<![가-힣])답)"  # only the answerer gives one
+SAID = r"(?:답변|조언|자문|(?<![가-힣])답)"  # only the answerer gives one
+REPLIED = r"(?:대답|응답)"  # so may a patient: "불러도 응답하지 않습니다" is a symptom
+DONE_BY_ME = rf"(?:[할줄]{CANNOT}|하기(?:는|가|도)?{HARD}|하지(?:는|도)?\s?않겠습니다(?!만)|하고 싶지{NOT})"
+ANSWER = rf"(?:{SAID}|{REPLIED})"
 ASKED = r"(?:질문|문의|요청|부탁|주제|내용)"
 ACT = r"(?:답변|대답|조언|자문|상담|진단|처방|판단|추천|안내|의견|소견|정보|치료|진료|의료 ?행위)"
 
@@ -47,7 +50,8 @@ DECLINES = (
     rf"(?:{ANSWER}|상담|도움){OBJECT}{GIVEN}",
     rf"도와\s?{GIVEN}",
     rf"(?:제가|저는|저로서는) (?:[^.]{{0,12}} )?(?:도와|도움을)\s?줄{CANNOT}",
-    rf"{ANSWER}{OBJECT}(?:제가 )?{DONE}",
+    rf"{SAID}{OBJECT}(?:제가 )?{DONE}",
+    rf"{REPLIED}{OBJECT}(?:제가 )?{DONE_BY_ME}",
     rf"(?:{ANSWER}|상담){OBJECT}(?:불가(?:능)?|거부|거절|사양)(?:합니다(?!만)|하겠습니다(?!만)|해요|$)",
     rf"{ANSWER}{OBJECT}(?:삼가겠습니다(?!만)|삼갑니다(?!만)|{HARD})",
     rf"{ASKED}하신 (?:[^.]{{0,8}} )?{GIVEN}",

@@ -17,7 +17,18 @@ from stages.core.figures import points as points
 from stages.core.figures import scored as scored
 from stages.core.figures import seen as seen
 from stages.core.figures import unbroken as unbroken
-from stages.core.findings import Contrast, Generated, LabelLengths, Labels, Proof, Reason, Row, Settings, Winrate
+from stages.core.findings import (
+    Contrast,
+    Generated,
+    LabelLengths,
+    Labels,
+    Proof,
+    Reason,
+    Row,
+    Settings,
+    Uneven,
+    Winrate,
+)
 from stages.core.learning import (
     ChosenFell,
     HeldOutAtChance,
@@ -97,9 +108,23 @@ def _examined(overall: Row, contrasts: Sequence[Contrast]) -> str:
             f"{found.percent[before]:.2f} %: {verdict(contrast.overall)}"
         )
 
-    means = "" if best.overall.shown else ", so these answers do not tell whether training helped or harmed"
+    means = ""
+    if not best.overall.shown:
+        what = "SFT" if last and best.after == "sft" else "training"  # what DPO did stands behind it
+        means = f", so these answers do not tell whether {what} helped or harmed"
     then = f"; {against(last)}" if last else ""
-    return f"On the same {count(overall.questions, 'exam question')} {against(best)}{means}{then}."
+    return f"On the same {count(overall.questions, 'exam question')} {against(best)}{means}{then}{_but(found)}."
+
+
+def _but(found: figures.ExamResult) -> str:
+    """What keeps a difference from being one of medicine; empty where nothing does."""
+    said = []
+    if found.formless is not None:
+        said.append(f"{found.formless:.1f} % of {NAMES['base']}'s answers named no letter, which counts as wrong")
+    if found.guess:
+        letter, percent = found.guess
+        said.append(f"no checkpoint is shown to do better than always answering {letter} ({percent:.2f} %)")
+    return f"; but {', and '.join(said)}" if said else ""
 
 
 def _preference_side(overall: Row, winrate: Winrate | None, annotators: Sequence[str], heldout: Accuracy | None) -> str:
@@ -150,10 +175,14 @@ def resolution(test: PairedTest) -> str:
     found = f"{could.changed:,} of {could.questions:,} questions changed sides"
     if could.least is None:
         return f"{found}: with so few, no outcome could have been shown."
-    return (
+    said = (
         f"{found}: a net change of {could.least:,} ({could.points:.1f} points) is the least that could "
         f"have been shown, before correction."
     )
+    if could.detectable is not None:
+        said += f" A true difference of {could.detectable:.1f} points would show in 80 of 100 such exams"
+        said += f"; the one that was seen, with {could.needed:,} questions." if could.needed is not None else "."
+    return said
 
 
 def limits(overall: Row, simulated: str, answers_shown: int, winrate: Winrate | None) -> list[str]:
@@ -206,6 +235,16 @@ def asked(settings: Settings, benchmark: object, device: str) -> str:
         f"{', examples as turns' if settings.fewshot_as_multiturn else ''}; greedy decoding{tokens}; "
         f"base {settings.base}, {settings.dtype}, {quantization}; on {device}."
     )
+
+
+def uneven(found: Uneven) -> str:
+    """What is not the same for all checkpoints."""
+    return f"Not the same for all checkpoints: {differing(found)}. That alone can move single answers."
+
+
+def differing(found: Uneven) -> str:
+    listed = ", ".join(f"{value} for {NAMES[checkpoint]}" for checkpoint, value in found.values.items())
+    return f"{found.name} differs: {listed}"
 
 
 def count(number: int, noun: str) -> str:

@@ -18,7 +18,18 @@ from stages.core.figures import points as points
 from stages.core.figures import scored as scored
 from stages.core.figures import seen as seen
 from stages.core.figures import unbroken as unbroken
-from stages.core.findings import Contrast, Generated, LabelLengths, Labels, Proof, Reason, Row, Settings, Winrate
+from stages.core.findings import (
+    Contrast,
+    Generated,
+    LabelLengths,
+    Labels,
+    Proof,
+    Reason,
+    Row,
+    Settings,
+    Uneven,
+    Winrate,
+)
 from stages.core.korean_terms import term
 from stages.core.learning import (
     ChosenFell,
@@ -118,9 +129,23 @@ def _examined(overall: Row, contrasts: Sequence[Contrast]) -> str:
     if found.best.overall.shown:
         said += against(found.best, "으며" if found.last else "습니다")
     else:
-        means = f"학습이 도움이 되었는지 해가 되었는지 알 수 없{'으며' if found.last else '습니다'}"
+        what = "SFT가" if found.last and found.best.after == "sft" else "학습이"  # what DPO did stands behind it
+        means = f"{what} 도움이 되었는지 해가 되었는지 알 수 없{'으며' if found.last else '습니다'}"
         said += f"{against(found.best, '으므로')} {means}"
-    return f"{said}, {against(found.last, '습니다')}." if found.last else f"{said}."
+    said = f"{said}, {against(found.last, '습니다')}." if found.last else f"{said}."
+    return f"{said}{_but(found)}"
+
+
+def _but(found: figures.ExamResult) -> str:
+    """What keeps a difference from being one of medicine; empty where nothing does."""
+    formless = ""
+    if found.formless is not None:
+        formless = f"{MODELS['base']}의 답변 중 {found.formless:.1f} %에는 보기 글자가 없어 틀린 것으로 세었"
+    if not found.guess:
+        return f" 다만 {formless}습니다." if formless else ""
+    letter, percent = found.guess
+    guess = f"어느 체크포인트도 항상 {letter}라고만 답하는 것({percent:.2f} %)보다 낫다고 확인되지 않았습니다."
+    return f" 다만 {formless}고, {guess}" if formless else f" 다만 {guess}"
 
 
 def _preference_side(overall: Row, winrate: Winrate | None, annotators: Sequence[str], heldout: Accuracy | None) -> str:
@@ -175,10 +200,25 @@ def resolution(test: PairedTest) -> str:
     found = f"정답 여부가 달라진 문항은 {could.questions:,}개 중 {could.changed:,}개입니다."
     if could.least is None:
         return f"{found} 이렇게 적으면 결과가 어떻게 나왔든 차이를 확인할 수 없습니다."
-    return (
+    said = (
         f"{found} 이때 확인할 수 있는 가장 작은 순변화는 보정 전 기준으로 {could.least:,}개"
         f"({could.points:.1f}%p)입니다."
     )
+    if could.detectable is not None:
+        said += f" 실제 차이가 {could.detectable:.1f}%p라면 이런 시험 100번 중 80번에서 확인됩니다."
+    if could.detectable is not None and could.needed is not None:
+        said += f" 이번에 나온 만큼의 차이를 그렇게 확인하려면 문항이 {could.needed:,}개 있어야 합니다."
+    return said
+
+
+def uneven(found: Uneven) -> str:
+    """What is not the same for all checkpoints."""
+    return f"체크포인트마다 조건이 다릅니다. {differing(found)}. 이것만으로도 개별 답변이 달라질 수 있습니다."
+
+
+def differing(found: Uneven) -> str:
+    listed = ", ".join(f"{NAMES[checkpoint]} {value}" for checkpoint, value in found.values.items())
+    return f"{term(found.name)}: {listed}"
 
 
 def limits(overall: Row, simulated: str, answers_shown: int, winrate: Winrate | None) -> list[str]:

@@ -46,6 +46,15 @@ def test_a_tie_counts_as_wrong_and_is_told() -> None:
     assert "1 of them has a reward that is the same" in preference_wording.ties(side)
 
 
+def test_a_dpo_that_moved_nothing_is_not_called_worse_than_a_coin() -> None:
+    side = found([judged(str(n), 0.0) for n in range(12)])
+    assert (side.accuracy.right, side.accuracy.wrong, side.accuracy.shown) == (0, 0, False)
+    assert "0 of 12 held-out pairs" in preference_wording.accuracy(side)
+    assert "no difference from a coin shown" in preference_wording.accuracy(side)
+    lone = found([judged(str(n), 0.1 if n < 8 else 0.0) for n in range(12)])
+    assert (lone.accuracy.right, lone.accuracy.wrong, lone.accuracy.p) == (8, 0, coin(8, 8))
+
+
 def test_pairs_of_different_consults_get_wilsons_interval_and_the_exact_test() -> None:
     side = found([judged(str(n), 0.1 if n < 31 else -0.1) for n in range(50)])
     assert not side.by_consult

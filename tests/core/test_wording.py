@@ -53,6 +53,13 @@ def test_the_best_checkpoint_is_held_against_the_base_and_dpo_against_sft() -> N
     assert "DPO got 44.00 % right against base's 34.00 %: better" in summary(MODEL, 3_401, 410, *ahead, None)[1]
 
 
+def test_what_dpo_was_shown_to_harm_is_not_called_unknown() -> None:
+    worse = overall(200, 202, 150), contrasts((25, 23), (10, 62), (12, 62))
+    _, exam, _ = summary(MODEL, 3_401, 410, *worse, None)
+    assert "so these answers do not tell whether SFT helped or harmed; DPO got 30.00 % right" in exam
+    assert exam.endswith("worse (p < 0.001).")
+
+
 def test_of_equally_good_checkpoints_the_earlier_is_called_the_best() -> None:
     equal = overall(170, 195, 195), contrasts((40, 15), (0, 0), (40, 15))
     assert "SFT got 39.00 % right against base's" in summary(MODEL, 3_401, 410, *equal, None)[1]

@@ -149,6 +149,12 @@ def test_the_summary_is_three_sentences_that_say_what_was_not_shown() -> None:
     ]
 
 
+def test_the_summary_does_not_call_unknown_what_dpo_was_shown_to_harm() -> None:
+    exam = wording_ko.summary(MODEL, 96, 40, overall(200, 202, 150), contrasts((25, 23), (10, 62), (12, 62)), None)[1]
+    assert "SFT가 도움이 되었는지 해가 되었는지 알 수 없으며, DPO 모델의 정답률은 30.00 %로" in exam
+    assert exam.endswith("보다 낮았습니다(p < 0.001).")
+
+
 def test_the_summary_says_who_preferred_what() -> None:
     trained, _, agrees = wording_ko.summary(MODEL, 96, 40, *THREE, None, SIMULATED, held_out(39, 51))
     assert trained.endswith("사람이 아니라 모의 평가자가 고른 선호 쌍 40개로 선호 최적화(DPO)했습니다.")
