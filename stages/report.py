@@ -33,7 +33,6 @@ from stages.core.contaminated import read_contaminated, without_contaminated
 from stages.core.elsewhere import elsewhere
 from stages.core.languages import ENGLISH, Language, korean
 from stages.core.pages import environment
-from stages.core.pipeline import duration
 from stages.core.recipe import Report
 from stages.core.records import Consult, read_jsonl
 from stages.core.variants import variant_rows
@@ -248,7 +247,7 @@ def pictures(language: Language, values: Values) -> Values:
 def templates_in(language: Language, *, is_html: bool) -> Environment:
     templates = environment(is_html=is_html, language=language)
     templates.filters |= {
-        "duration": duration,
+        "duration": language.modules["costs_said"].duration,
         "markdown": wording.markdown,
         "unbroken": wording.unbroken,
         "yaml": as_yaml,

@@ -308,6 +308,11 @@ def require_pairs(evaluations: Sequence[Evaluation]) -> None:
                 f"{after.folder}: cannot be compared with {before.folder}: only one of them has {', '.join(lacking)} "
                 f"({before.checkpoint} has {', '.join(_subsets(before))}); {ways}"
             )
+        if other := _otherwise_put(before, after):
+            raise KormedError(
+                f"{after.folder}: cannot be compared with {before.folder}: what was put to them differs in "
+                f"{', '.join(other)} (few-shot examples, their order, or the template's text); {ways}"
+            )
         alone = sorted(before.answers.keys() ^ after.answers.keys())
         if alone:
             subset, _, doc_id = alone[0]
@@ -321,6 +326,14 @@ def require_pairs(evaluations: Sequence[Evaluation]) -> None:
                     f"{after.folder}: the right answer to question {answer.doc_id} of {answer.subset} is "
                     f"{answer.target} there and {before.answers[key].target} in {before.folder}; {ways}"
                 )
+
+
+def _otherwise_put(before: Evaluation, after: Evaluation) -> list[str]:
+    """Subsets whose prompts differ, as far as both evaluations recorded them."""
+    was, now = before.settings.prompts, after.settings.prompts
+    if was is None or now is None:
+        return []
+    return [subset for subset in _subsets(before) if was.get(subset) != now.get(subset)]
 
 
 def rows(evaluations: Sequence[Evaluation]) -> list[Row]:
