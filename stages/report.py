@@ -144,12 +144,19 @@ def published_beside(
 ) -> Values:
     """Published figures, where this is the recipe that they are of; nothing else has a place beside them."""
     found = published.beside(settings.base, settings.limit, questions)
-    columns = [
-        (evaluation.checkpoint, max(found.get(evaluation.checkpoint, {}).values(), key=len, default=()))
-        for evaluation in evaluations
-    ]
+    by_source = {
+        checkpoint: {(f.source.id, f.model): f for figures in by_subset.values() for f in figures}
+        for checkpoint, by_subset in found.items()
+    }
+    columns = [(e.checkpoint, list(by_source.get(e.checkpoint, {}).values())) for e in evaluations]
+    cells = {
+        (checkpoint, subset, f.source.id, f.model): f
+        for checkpoint, by_subset in found.items()
+        for subset, figures in by_subset.items()
+        for f in figures
+    }
     sources = {figure.source.id: figure.source for _, figures in columns for figure in figures}
-    return {"published": found, "published_columns": columns, "published_sources": list(sources.values())}
+    return {"published": cells, "published_columns": columns, "published_sources": list(sources.values())}
 
 
 def body(language: Language, values: Values) -> str:
@@ -173,6 +180,7 @@ def card(checkpoint: Trained, values: Values) -> str:
     return model_card.render(
         checkpoint,
         **{name: values[name] for name in names},
+        heldout=side.accuracy if (side := values["preference_side"]) else None,
         dropped=values[f"{checkpoint}_dropped"],
         epochs=values[f"{checkpoint}_epochs"],
     )
@@ -228,8 +236,13 @@ def sentences(language: Language, values: Values) -> Values:
         "cost_rows": [
             (row.stage, said.time(row), row.device, said.gpu_hours(row), said.memory(row)) for row in values["costs"]
         ],
-        "limits": wording.limits(rows[-1], note, len(values["side_by_side"]), winrate),
+        "limits": wording.limits(rows[-1], note, texts_shown(values), winrate),
     }
+
+
+def texts_shown(values: Values) -> int:
+    """Answers side by side and rows that were left out: texts that may be patients'."""
+    return len(values["side_by_side"]) + sum(len(reason.examples) for reason in values["dropped"])
 
 
 def pictures(language: Language, values: Values) -> Values:
@@ -249,6 +262,7 @@ def templates_in(language: Language, *, is_html: bool) -> Environment:
     templates.filters |= {
         "duration": language.modules["costs_said"].duration,
         "markdown": wording.markdown,
+        "signed": report_pictures.signed,
         "unbroken": wording.unbroken,
         "yaml": as_yaml,
     }

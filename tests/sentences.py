@@ -37,9 +37,15 @@ CHECKPOINTS: tuple[Checkpoint, ...] = ("base", "sft", "dpo")
 MODEL = "google/gemma-2-2b-it"
 
 
-def overall(*right: int, questions: int = 500) -> Row:
-    """The row of all questions: right answers of base, SFT and perhaps DPO."""
-    cells = [Cell(name, Score(got, questions), 0, None) for name, got in zip(CHECKPOINTS, right, strict=False)]
+def overall(*right: int, questions: int = 500, unread: int = 0) -> Row:
+    """The row of all questions: right answers of base, SFT and perhaps DPO; `unread` of the base's name no letter.
+
+    Always answering E would be right in 23 %.
+    """
+    cells = [
+        Cell(name, Score(got, questions), unread if name == "base" else 0, None)
+        for name, got in zip(CHECKPOINTS, right, strict=False)
+    ]
     return Row("all", questions, tuple(cells), "E", 0.23)
 
 
@@ -175,6 +181,10 @@ CASES: list[tuple[str, tuple[Any, ...]]] = [
     ("summary", (MODEL, 3_401, 1_410, *THREE, None, ["kim"], held_out(27, 51))),
     ("summary", (MODEL, 3_401, 1_410, *THREE, None, MIXED, held_out(9, 51))),
     ("summary", (MODEL, 3_401, 1_410, overall(170, 175, 180), contrasts((25, 20), (9, 4), (30, 20)), winrate(), MIXED)),
+    ("summary", (MODEL, 3_401, None, overall(170, 195, unread=61), contrasts((40, 15)), None)),
+    ("summary", (MODEL, 3_401, None, overall(110, 120), contrasts((25, 15)), None)),
+    ("summary", (MODEL, 3_401, None, overall(60, 125, unread=210), contrasts((80, 15)), None)),
+    ("summary", (MODEL, 3_401, 1_410, overall(60, 125, 90, unread=210), contrasts((80, 15), (5, 40), (60, 30)), None)),
     ("verdict", (THREE[1][0].overall,)),
     ("verdict", (THREE[1][1].overall,)),
     ("verdict", (contrasts((15, 60))[0].overall,)),
@@ -184,6 +194,10 @@ CASES: list[tuple[str, tuple[Any, ...]]] = [
     ("simulated_among", (MIXED,)),
     ("resolution", (THREE[1][0].overall,)),
     ("resolution", (contrasts((3, 1))[0].overall,)),
+    ("resolution", (contrasts((0, 0))[0].overall,)),
+    ("resolution", (contrasts((20, 20))[0].overall,)),  # nothing differed, so no number of questions would show it
+    ("resolution", (contrasts((401, 400), questions=3_009)[0].overall,)),  # it would take too many
+    ("resolution", (contrasts((420, 380), questions=3_009)[0].overall,)),
     ("uneven", (Uneven("quantization", {"base": "nf4", "sft": "none"}),)),
     ("differing", (Uneven("device", {"sft": "1 x NVIDIA H100", "dpo": "CPU, 2 cores"}),)),
     ("limits", (overall(10, 11, questions=50), "", 0, None)),

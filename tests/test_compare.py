@@ -298,6 +298,19 @@ def test_checkpoints_of_one_run_on_different_bases_are_refused() -> None:
     assert "base is another for base and google/gemma-2-2b-it for sft" in refused("one", "two")
 
 
+def test_checkpoints_of_one_run_that_were_put_other_prompts_are_refused() -> None:
+    evaluated("one", {"sft": range(20)})
+    evaluated("two", {"base": range(20)}, prompts={"doctor": "asked doctor", "nurse": "with other examples"})
+    evaluated("two-sft", {"sft": range(20)})
+    shutil.copytree("models/two-sft/evaluate/sft", "models/two/evaluate/sft")
+    message = refused("one", "two")
+    assert "models/two/evaluate/sft: cannot be compared with models/two/evaluate/base: what was put" in message
+    assert "differs in nurse" in message and "--force" in message
+    evaluated("three", {"base": range(20)}, prompts=None)  # from before prompts were recorded: not known to differ
+    shutil.copytree("models/two-sft/evaluate/sft", "models/three/evaluate/sft")
+    assert "2 SFT" in told("one", "three")
+
+
 def test_a_subset_that_one_checkpoint_lacks_is_named() -> None:
     evaluated("one", {"sft": range(20)})
     evaluated("two", {"base": range(20)}, {"doctor": 60})

@@ -150,12 +150,13 @@ def changed(folder: Path, manifest: Manifest) -> str | None:
 def differences(manifest: Manifest, request: Request, section: str = "") -> list[str]:
     """Why a complete artifact is not what is asked for, one line a changed key or input; empty when it is.
 
-    `section` stands before each key, as `prepare.` does in a recipe.
+    `section` stands before each key, as `prepare.` does in a recipe. A setting that did not exist when the artifact was
+    made and now asks for nothing (None, an empty list) is no difference.
     """
     lines = []
     was, now = flatten(manifest.config), flatten(request.config)
     for key in sorted((was.keys() | now.keys()) - set(request.incidental)):
-        if was.get(key) != now.get(key):
+        if was.get(key) != now.get(key) and not (key not in was and now[key] == []):
             file = key.removesuffix("_sha256")
             changed_file = f"the file or folder that {file} names has changed"
             changed_key = f"{section}{key}: {_made_with(key, manifest.config, was)}, asked for {now.get(key)!r}"

@@ -11,7 +11,7 @@ from stages.core.wording import NAMES, differing
 
 # What a difference of makes two accuracies figures of different exams. The base may differ between runs, and prompts
 # are looked at subset by subset.
-SAME = tuple(name for name in findings.SAME if name not in ("base", "base_fingerprint", "prompts"))
+SAME = tuple(name for name in findings.SAME if name not in ("base", "base_fingerprint"))
 SETTABLE = ("fewshot", "chat_template", "limit", "max_gen_toks")  # of a recipe's section evaluate
 
 

@@ -23,7 +23,7 @@ NAMES = {
     "preferences": "선호 데이터 생성",
     "dpo": "DPO",
     "evaluate": "평가",
-    "head_to_head": "맞비교 준비",
+    "head_to_head": "2차 비교 준비",
     "winrate": "승률 계산",
     "report": "보고서",
 }

@@ -3,15 +3,18 @@
 Their items are not paired here: lm-eval gives figures with standard errors, and that is what can be said of them.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import pairwise
+
+from pydantic import TypeAdapter, ValidationError
 
 from stages.core.errors import KormedError
 from stages.core.findings import Evaluation
 from stages.core.other_tasks import Figure
-from stages.core.records import Checkpoint
+from stages.core.records import Checkpoint, describe
+
+About = tuple[str, str, int | None, str, str, int | None]  # task, version, few-shot count, metric, filter, items
 
 
 @dataclass(frozen=True)
@@ -33,19 +36,11 @@ def elsewhere(evaluations: Sequence[Evaluation]) -> list[Elsewhere]:
     Raises:
         KormedError: the checkpoints were not asked the same; says what differs and the way out.
     """
-    figures = {evaluation.checkpoint: read(evaluation.folder) for evaluation in evaluations}
-    asked = {checkpoint: [about(figure) for figure in found] for checkpoint, found in figures.items()}
-    first, *others = evaluations
-    for other in others:
-        if asked[other.checkpoint] != asked[first.checkpoint]:
-            differ = {
-                figure.task for figure in figures[other.checkpoint] if about(figure) not in asked[first.checkpoint]
-            }
-            raise KormedError(
-                f"{other.folder}: its other tasks are not those of {first.folder} "
-                f"({', '.join(sorted(differ)) or 'some are missing'}: another version, number of examples or "
-                f"of items); evaluate both again with --force"
-            )
+    figures = {
+        evaluation.checkpoint: {about(figure): figure for figure in read(evaluation)} for evaluation in evaluations
+    }
+    for before, after in pairwise(evaluations):
+        require_same(before, after, figures[before.checkpoint], figures[after.checkpoint])
     return [
         Elsewhere(
             task=figure.task,
@@ -54,22 +49,54 @@ def elsewhere(evaluations: Sequence[Evaluation]) -> list[Elsewhere]:
             items=figure.n,
             metric=figure.metric,
             filter=figure.filter,
-            values={name: (found[at].value, found[at].stderr) for name, found in figures.items()},
+            values={name: (found[asked].value, found[asked].stderr) for name, found in figures.items()},
         )
-        for at, figure in enumerate(figures[first.checkpoint])
+        for asked, figure in figures[evaluations[0].checkpoint].items()
     ]
 
 
-def about(figure: Figure) -> tuple[object, ...]:
+def require_same(
+    before: Evaluation, after: Evaluation, was: Mapping[About, Figure], now: Mapping[About, Figure]
+) -> None:
+    """
+    Raises:
+        KormedError: names the tasks that only one of them was asked, or that were put otherwise.
+    """
+    apart = was.keys() ^ now.keys()
+    if not apart:
+        return
+    tasks, others = {figure.task for figure in was.values()}, {figure.task for figure in now.values()}
+    differ = []
+    for task in sorted({one.task for found in (was, now) for about, one in found.items() if about in apart}):
+        if task in tasks and task in others:
+            differ.append(f"{task} in another version, number of examples or items, or with other metrics")
+        else:
+            differ.append(f"{task} only for {(before if task in tasks else after).checkpoint}")
+    raise KormedError(
+        f"{after.folder}: its other tasks are not those of {before.folder}: {'; '.join(differ)}; {redo(after)} (or, if "
+        f"that one is right, {before.checkpoint} instead)"
+    )
+
+
+def about(figure: Figure) -> About:
     """What must be alike for two checkpoints' figures to stand beside each other."""
     return (figure.task, figure.version, figure.fewshot, figure.metric, figure.filter, figure.n)
 
 
-def read(folder: Path) -> list[Figure]:
-    file = folder / "other.json"
+def read(evaluation: Evaluation) -> list[Figure]:
+    """Empty where the recipe names no other task, or none was known when the checkpoint was evaluated.
+
+    Raises:
+        KormedError: the file does not fit; names it and the fields.
+    """
+    file = evaluation.folder / "other.json"
     if not file.exists():
         return []
     try:
-        return [Figure(**row) for row in json.loads(file.read_text(encoding="utf-8"))]
-    except (ValueError, TypeError) as error:
-        raise KormedError(f"{file}: no figures of other tasks ({error}); evaluate again with --force") from None
+        return TypeAdapter(list[Figure]).validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise KormedError(f"{file}: no figures of other tasks: {describe(error)}; {redo(evaluation)}") from None
+
+
+def redo(evaluation: Evaluation) -> str:
+    return f"evaluate again with `kormed evaluate --checkpoint {evaluation.checkpoint} RECIPE --force`"

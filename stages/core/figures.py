@@ -14,11 +14,11 @@ from stages.core.findings import Contrast, LabelLengths, Reason, Row, Winrate
 from stages.core.plots import Curve
 from stages.core.preference_side import Accuracy
 from stages.core.records import Checkpoint, is_simulated
-from stages.core.statistics import LEVEL, Interval, PairedTest, Score, detectable, questions_needed, smallest_shown
+from stages.core.statistics import Interval, PairedTest, Score, detectable, questions_needed, smallest_shown
 
 TASK_TOKENS = 1024  # max_gen_toks of kormedmcqa 3.0
 CHANCE = 20.0  # percent; five choices
-FORMLESS = 5.0  # points more answers without a letter; from there a reader must know that a gain may be one of form
+FORMLESS = 5.0  # points more answers without a letter; from there a reader must know that it may be a matter of form
 VALUES = ("submitted", "a", "b", "tie", "both_bad")  # columns of the annotators' table
 SMALL = 2.5  # percentage points; a wider half of an interval makes the sample a small one
 
@@ -117,8 +117,8 @@ class ExamResult:
 
     Attributes:
         percent: right, by checkpoint.
-        formless: share of the base's answers that name no letter, in percent, where that is much of its difference from
-            the best (FORMLESS); None: it is not.
+        formless: of base and best the one with more answers that name no letter, and how many percent, where that may
+            be much of the difference that is shown between them (FORMLESS); None: it is not.
         guess: letter and percent right of the best single guess, where no checkpoint is shown to do better; None: one
             is.
     """
@@ -126,7 +126,7 @@ class ExamResult:
     percent: dict[Checkpoint, float]
     best: Contrast
     last: Contrast | None
-    formless: float | None
+    formless: tuple[Checkpoint, float] | None
     guess: tuple[str, float] | None
 
 
@@ -138,14 +138,15 @@ def exam_result(overall: Row, contrasts: Sequence[Contrast]) -> ExamResult:
     by_pair = {(contrast.before, contrast.after): contrast for contrast in contrasts}
     cells = {cell.checkpoint: cell for cell in overall.cells}
     without = {name: 100 * cells[name].failures / overall.questions for name in (base, best)}
-    is_formless = without[base] - without[best] >= FORMLESS and by_pair[base, best].overall.shown
+    most = max(without, key=lambda name: without[name])
+    is_formless = abs(without[base] - without[best]) >= FORMLESS and by_pair[base, best].overall.shown
     guess = max(CHANCE / 100, overall.letter_share)
     is_guess = all(cell.score.interval.low <= guess for cell in overall.cells)
     return ExamResult(
         percent,
         by_pair[base, best],
         by_pair.get(("sft", "dpo")),
-        without[base] if is_formless else None,
+        (most, without[most]) if is_formless else None,
         (overall.letter, 100 * overall.letter_share) if is_guess else None,
     )
 
@@ -335,9 +336,10 @@ def beside_published(eda: Eda) -> list[tuple[Compared, str, str]]:
 
 @dataclass(frozen=True)
 class Resolution:
-    """What difference so many questions could show, before any correction, with as many that change sides.
+    """What difference so many questions could show, with as many that change sides.
 
-    `least` is the smallest net change, in questions. `detectable` is the smallest true difference, in points, that 80
+    `least` is the smallest net change, in questions, before correction; the others are at the strictest level that
+    Holm's correction may ask for. `detectable` is the smallest true difference, in points, that 80
     of 100 such exams would show; `needed` are the questions with which they would show the difference that was seen
     (None: nothing differed, or it would take more than 100,000).
     """
@@ -357,7 +359,11 @@ class Resolution:
 def resolution(test: PairedTest) -> Resolution:
     changed = test.gained + test.lost
     return Resolution(
-        changed, smallest_shown(changed), test.questions, detectable(test, LEVEL), questions_needed(test, LEVEL)
+        changed,
+        smallest_shown(changed),
+        test.questions,
+        detectable(test, test.strictest),
+        questions_needed(test, test.strictest),
     )
 
 

@@ -12,13 +12,13 @@ from typing import Any, Literal
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
-from stages.core import beside, chat, cost, cost_wording, findings, statistics, wording
+from stages.core import beside, chat, cost, cost_wording, figures, findings, statistics, wording
 from stages.core.artifacts import Manifest
 from stages.core.eda import CONSULTS, Eda
 from stages.core.findings import Cell, Contrast, Evaluation, Labels, Reason, Row, Settings, Winrate
 from stages.core.pages import environment
+from stages.core.preference_side import Accuracy
 from stages.core.records import Checkpoint, is_simulated
-from stages.core.statistics import Score
 
 Tuned = Literal["sft", "dpo"]
 
@@ -48,6 +48,7 @@ def render(
     labels: Labels | None = None,
     pairs: tuple[int, int] | None = None,
     winrate: Winrate | None = None,
+    heldout: Accuracy | None = None,
 ) -> str:
     """The card of one adapter, from what the report has read; what came after that adapter is left out of it.
 
@@ -57,7 +58,8 @@ def render(
             them, so that corrections of p-values are those of the report.
         artifacts: manifests of all stages that the report reads, the adapter's own among them.
         dropped: rows that this adapter's training left out; `epochs`: how often it saw the others.
-        labels: None where the run has none; `pairs`: preferences to train on and held out.
+        labels: None where the run has none; `pairs`: preferences to train on and held out; `heldout`: what DPO's reward
+            makes of the latter.
     """
     by_stage = {manifest.stage: manifest for manifest in artifacts if manifest.stage in STAGES[checkpoint]}
     shown = [evaluation for evaluation in evaluations if evaluation.checkpoint in SHOWN[checkpoint]]
@@ -84,7 +86,7 @@ def render(
         trained=trained(checkpoint, dropped, epochs, eda, pairs),
         labels=labels if preferred else None,
         annotators=annotators(labels) if labels else "",
-        heldout=heldout_preferences(trainer),
+        heldout=heldout if preferred else None,
         winrate=winrate if preferred else None,
         winrate_simulated=wording.simulated_among(winrate.annotators) if winrate and preferred else "",
         rows=table,
@@ -112,6 +114,7 @@ def render(
         consult_instruction=chat.CONSULT_INSTRUCTION,
         exam_instruction=chat.EXAM_INSTRUCTION,
         NAMES=wording.NAMES,
+        bounds=figures.bounds,
         wording=wording,
         statistics=statistics,
     )
@@ -196,12 +199,6 @@ def annotators(labels: Labels) -> str:
         for number, noun in ((people, "annotator"), (simulated, "simulated annotator"))
         if number
     )
-
-
-def heldout_preferences(manifest: Manifest) -> Score | None:
-    """Held-out pairs of which the adapter ranks the chosen answer above the rejected one; None: none were measured."""
-    pairs = round(manifest.metrics.get("heldout_pairs", 0))
-    return Score(round(manifest.metrics["heldout_accuracy"] * pairs), pairs) if pairs else None
 
 
 def caveats(overall: Row, readings: Sequence[beside.Readings]) -> list[str]:

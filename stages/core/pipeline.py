@@ -345,7 +345,8 @@ class Run:
                 f"{name}: made in one process, and {artifacts.processes()} were started; run `kormed {command(name)} "
                 f"RECIPE` without a launcher"
             )
-        if force and artifacts.keeps_books():
+        # Beside an artifact that stands, what is half done is an earlier --force that was stopped: it goes on
+        if force and standing.state == "missing" and artifacts.keeps_books():
             artifacts.discard_partial(self.path(name))
         return self._make(stage, replace=standing.state != "missing")
 

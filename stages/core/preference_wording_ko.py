@@ -8,7 +8,7 @@ from stages.core.statistics import Interval, PairedTest, Score, p_text, smallest
 
 PAIR_HEADINGS = ("답변", "SFT의 로그 확률", "DPO의 로그 확률", "SFT의 토큰당", "DPO의 토큰당", "토큰 수")
 FORM_HEADINGS = ("답변의 형식", "SFT", "DPO", "DPO만", "SFT만", "SFT에서 DPO로")
-CHOSEN, REJECTED = "선호된 답변", "비선호 답변"
+CHOSEN, REJECTED = "선택된 답변", "선택되지 않은 답변"
 LENGTH = "글자 수(중앙값, 가운데 절반의 범위)"
 TRAITS: dict[Trait, str] = {
     "cut_off": "토큰 한도에서 잘림",
@@ -17,14 +17,14 @@ TRAITS: dict[Trait, str] = {
     "empty": "빈 답변",
 }
 PAIRS_MEAN = (
-    "평가용 선호 쌍은 평가자가 둘 중 나은 답변을 고른 쌍 가운데 DPO 학습에 쓰지 않은 것입니다. DPO의 암묵적 "
-    "보상은 답변의 로그 확률을 SFT보다 얼마나 높였는지에 베타를 곱한 값이며, 선호된 답변의 보상이 더 높으면 "
+    "따로 둔 선호 쌍은 평가자가 둘 중 나은 답변을 고른 쌍 가운데 DPO 학습에 쓰지 않은 것입니다. DPO의 암묵적 "
+    "보상은 답변의 로그 확률을 SFT보다 얼마나 높였는지에 베타를 곱한 값이며, 선택된 답변의 보상이 더 높으면 "
     "평가자의 선택과 일치한 것으로 셉니다. 선호를 전혀 배우지 못한 모델이라면 절반에서 일치합니다. 로그 확률은 "
     "모델이 바로 그 답변을 쓸 가능성을 나타내며, 0에 가까울수록 가능성이 높습니다. 토큰 수는 중앙값이고, 괄호 "
     "안은 가운데 절반의 범위입니다."
 )
 FORM_MEANS = (
-    "같은 평가용 상담에 탐욕적(greedy) 디코딩으로 생성한 답변입니다. 10글자 구간 가운데 5분의 1이 넘게 앞에서 "
+    "따로 둔 같은 상담에 탐욕적(greedy) 디코딩으로 생성한 답변입니다. 10글자 구간 가운데 5분의 1이 넘게 앞에서 "
     "이미 나온 것이면 ‘같은 말 반복’으로 봅니다. 답변 거부는 “답변드릴 수 없습니다”와 같이 미리 정한 표현으로 "
     "찾으므로 다른 표현은 놓칠 수 있어 실제 비율은 이보다 높을 수 있으며, 진료를 권하는 말은 거부로 세지 "
     "않습니다. 형식은 답변이 옳은지를 말해 주지 않습니다."
@@ -46,7 +46,7 @@ def accuracy(found: PreferenceSide) -> str:
     if one.shown:
         verdict = f"동전 던지기보다 {'자주' if one.right > one.wrong else '드물게'} 일치했습니다{behind}"
     return (
-        f"DPO의 보상은 평가용 선호 쌍 {counted(one.score)}에서 평가자의 선택과 일치했습니다"
+        f"DPO의 보상은 따로 둔 선호 쌍 {counted(one.score)}에서 평가자의 선택과 일치했습니다"
         f"(선호 정확도 {percent(one.score)}, 95 % 신뢰구간 {within(one.interval)}). {verdict}."
     )
 
@@ -73,7 +73,7 @@ def dropped(found: PreferenceSide) -> str:
     """Empty where none was."""
     if not found.dropped:
         return ""
-    return f"평가용 선호 쌍 {found.dropped:,}개가 더 있지만 dpo.max_length보다 길어 결과를 알 수 없습니다."
+    return f"따로 둔 선호 쌍 {found.dropped:,}개가 더 있지만 dpo.max_length보다 길어 결과를 알 수 없습니다."
 
 
 def margin(found: PreferenceSide) -> str:
@@ -115,10 +115,10 @@ def form(found: AnswerForm) -> list[str]:
 
 def identical(found: AnswerForm) -> str:
     if found.identical is None:
-        return f"SFT가 평가용 상담 {found.consults:,}건에 답했습니다."
+        return f"SFT가 따로 둔 상담 {found.consults:,}건에 답했습니다."
     same = f"이 가운데 {found.identical:,}건에서는" if found.identical else "이 가운데"
     end = "두 답변이 똑같습니다" if found.identical else "똑같은 답변은 없습니다"
-    return f"SFT와 DPO가 같은 평가용 상담 {found.consults:,}건에 답했고, {same} {end}."
+    return f"SFT와 DPO가 따로 둔 같은 상담 {found.consults:,}건에 답했고, {same} {end}."
 
 
 def length(found: AnswerForm) -> str:
@@ -133,7 +133,7 @@ def length(found: AnswerForm) -> str:
 
 
 def median_change(change: LengthChange) -> str:
-    said = f"한 상담에서 길이의 변화는 중앙값으로 {signed(change.median, 0)}자입니다"
+    said = f"상담별 길이 변화의 중앙값은 {signed(change.median, 0)}자입니다"
     if change.interval is None:
         return f"{said}(답변이 너무 적어 신뢰구간은 구할 수 없습니다)."
     return f"{said}(95 % 신뢰구간 {signed(change.interval.low, 0)}~{signed(change.interval.high, 0)})."

@@ -446,6 +446,7 @@ SECTIONS: dict[str, type[Section]] = {
     "head_to_head": HeadToHead,
     "report": Report,
 }
+RENAMED = {"compare": "head_to_head"}  # sections of old recipes
 OPTIONAL = ("collect", "import")  # a recipe without them crawls and imports nothing
 SHARED = ("seed", "model")  # written once at the top of a recipe, part of every section that declares them
 
@@ -634,6 +635,8 @@ def _nearest_key(loc: tuple[int | str, ...]) -> str:
         model = below[0]
     known = [field.alias or name for name, field in model.model_fields.items()]
     known += ["extends"] if model is Recipe else []
+    if model is Recipe and loc[-1] in RENAMED:
+        return f"; it is called {RENAMED[str(loc[-1])]} now"
     near = difflib.get_close_matches(str(loc[-1]), known, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(known)}"
 

@@ -119,8 +119,9 @@ def _examined(overall: Row, contrasts: Sequence[Contrast]) -> str:
 def _but(found: figures.ExamResult) -> str:
     """What keeps a difference from being one of medicine; empty where nothing does."""
     said = []
-    if found.formless is not None:
-        said.append(f"{found.formless:.1f} % of {NAMES['base']}'s answers named no letter, which counts as wrong")
+    if found.formless:
+        checkpoint, share = found.formless
+        said.append(f"{share:.1f} % of {NAMES[checkpoint]}'s answers named no letter, which counts as wrong")
     if found.guess:
         letter, percent = found.guess
         said.append(f"no checkpoint is shown to do better than always answering {letter} ({percent:.2f} %)")
@@ -180,7 +181,7 @@ def resolution(test: PairedTest) -> str:
         f"have been shown, before correction."
     )
     if could.detectable is not None:
-        said += f" A true difference of {could.detectable:.1f} points would show in 80 of 100 such exams"
+        said += f" A true difference of {could.detectable:.1f} points would show in 80 of 100 such exams, corrected too"
         said += f"; the one that was seen, with {could.needed:,} questions." if could.needed is not None else "."
     return said
 
@@ -210,8 +211,9 @@ def limits(overall: Row, simulated: str, answers_shown: int, winrate: Winrate | 
             f"reaches up to ±{figures.half_width(overall):.1f} points, and that of a single subset further."
         ),
         "consults": (
-            "This report holds questions and answers of held-out consults as they were given. Treat it as patient data "
-            "unless they are de-identified or fictional; report.side_by_side=0 leaves them out."
+            "This report holds texts as they were given: held-out consults with answers, and the beginnings of rows "
+            "that were left out. Treat it as patient data unless they are de-identified or fictional; report.side_by_side=0 "
+            "leaves the consults with answers out."
         ),
         "guessing": (
             f"The base model is not shown to do better than guessing on these questions ({base.percent:.2f} %, 95 % "

@@ -139,8 +139,9 @@ def _examined(overall: Row, contrasts: Sequence[Contrast]) -> str:
 def _but(found: figures.ExamResult) -> str:
     """What keeps a difference from being one of medicine; empty where nothing does."""
     formless = ""
-    if found.formless is not None:
-        formless = f"{MODELS['base']}의 답변 중 {found.formless:.1f} %에는 보기 글자가 없어 틀린 것으로 세었"
+    if found.formless:
+        checkpoint, share_of = found.formless
+        formless = f"{MODELS[checkpoint]}의 답변 중 {share_of:.1f} %에는 보기 글자가 없어 틀린 것으로 세었"
     if not found.guess:
         return f" 다만 {formless}습니다." if formless else ""
     letter, percent = found.guess
@@ -205,7 +206,7 @@ def resolution(test: PairedTest) -> str:
         f"({could.points:.1f}%p)입니다."
     )
     if could.detectable is not None:
-        said += f" 실제 차이가 {could.detectable:.1f}%p라면 이런 시험 100번 중 80번에서 확인됩니다."
+        said += f" 실제 차이가 {could.detectable:.1f}%p라면 보정한 뒤에도 이런 시험 100번 중 80번에서 확인됩니다."
     if could.detectable is not None and could.needed is not None:
         said += f" 이번에 나온 만큼의 차이를 그렇게 확인하려면 문항이 {could.needed:,}개 있어야 합니다."
     return said
@@ -245,8 +246,9 @@ def limits(overall: Row, simulated: str, answers_shown: int, winrate: Winrate | 
             f"±{figures.half_width(overall):.1f}%p에 이르고, 과목별 신뢰구간은 이보다 더 넓습니다."
         ),
         "consults": (
-            "이 보고서에는 따로 둔 상담의 질문과 답변이 입력된 그대로 실려 있습니다. 비식별 처리한 상담이나 지어낸 "
-            "상담이 아니라면 환자 정보로 다루어야 합니다. report.side_by_side=0으로 설정하면 보고서에 싣지 않습니다."
+            "이 보고서에는 따로 둔 상담의 질문과 답변, 그리고 제외한 행의 앞부분이 입력된 그대로 실려 있습니다. 비식별 "
+            "처리한 글이나 지어낸 글이 아니라면 환자 정보로 다루어야 합니다. report.side_by_side=0으로 설정하면 상담의 "
+            "질문과 답변은 싣지 않습니다."
         ),
         "guessing": (
             f"이 문항들에서 학습 전 모델의 정답률이 찍어서 맞히는 것보다 높다고 할 수 없습니다({base.percent:.2f} %, "

@@ -211,11 +211,17 @@ def test_the_same_request_makes_no_difference(tmp_path: Path) -> None:
 
 def test_a_setting_that_did_not_exist_when_an_artifact_was_made_is_called_that(tmp_path: Path) -> None:
     manifest = make(tmp_path / "sft", request({"epochs": 3, "columns": {"question": "질문"}}), write_adapter)
-    asked = request({"epochs": 3, "columns": {"question": "질문", "answer": "답"}, "variants": []})
+    asked = request({"epochs": 3, "columns": {"question": "질문", "answer": "답"}, "variants": ["zero_shot"]})
     assert differences(manifest, asked, "sft.") == [
         "sft.columns.answer: made without it, asked for '답'",
-        "sft.variants: made before this setting existed, asked for []",
+        "sft.variants: made before this setting existed, asked for ['zero_shot']",
     ]
+
+
+def test_a_setting_that_did_not_exist_and_asks_for_nothing_makes_nothing_stale(tmp_path: Path) -> None:
+    manifest = make(tmp_path / "sft", request({"epochs": 3}), write_adapter)
+    assert differences(manifest, request({"epochs": 3, "tasks": [], "task_folder": None})) == []
+    assert differences(manifest, request({"epochs": 3, "tasks": ["arc"]})) != []
 
 
 def test_every_difference_is_one_line_with_both_values(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from stages.core import chat, eda, findings, model_card
+from stages.core import chat, eda, findings, model_card, preference_side
 from stages.core.artifacts import Manifest
 from stages.core.findings import Evaluation, LabelLengths, Labels, Settings, Winrate
 from stages.core.pipeline import Run
+from stages.core.preference_side import Accuracy
 from stages.core.records import LETTERS, Answer, Checkpoint, Example
 
 GIBIBYTE = 2**30
@@ -65,7 +66,7 @@ def manifest(stage: str, config: dict[str, Any] | None = None, **said: Any) -> M
         inputs={},
         content=f"content-of-{stage}",
         files={ADAPTER: f"weights-of-{stage}"},
-        metrics={"heldout_pairs": 20, "heldout_accuracy": 0.75} if stage == "dpo" else {},
+        metrics={},
         seconds=3600.0,
         finished_at="2026-05-04T10:20:30+00:00",
         commit="0123456789abcdef0123456789abcdef01234567",
@@ -99,6 +100,7 @@ def card(
     prepare: dict[str, Any] | None = None,
     consults: int = 3,
     winrate: Winrate | None = None,
+    heldout: Accuracy | None = None,
     **changes: Any,
 ) -> str:
     names: tuple[Checkpoint, ...] = ("base", "sft", "dpo")
@@ -116,6 +118,7 @@ def card(
     return model_card.render(
         checkpoint,
         name="trial",
+        heldout=heldout,
         evaluations=evaluations,
         rows=findings.rows(evaluations),
         contrasts=findings.contrasts(evaluations),
@@ -254,13 +257,15 @@ def test_form_is_told_from_knowledge_where_the_numbers_tell_them_apart() -> None
 
 
 def test_preferences_and_cost_and_limits_follow_the_numbers() -> None:
-    text = card("dpo")
-    assert "15 of 20 held-out preferences: 75.00 % (53.1–88.8), where 50 % is chance" in text
+    heldout = preference_side.accuracy([f"consult-{n}" for n in range(20)], [1.0] * 15 + [-1.0] * 5)
+    text = card("dpo", heldout=heldout)
+    assert "15 of 20 held-out preferences: 75.0 % (95 % interval 53.1–88.8 %), where 50 % is chance" in text
     assert "Trained on 20 preferences for 2 epochs." in text
     assert "took 8.0 GPU hours on 1 x NVIDIA H100; the largest peak was 21.0 GiB (prepare)." in text
     assert "not a medical device" in text
     assert "The sample is small: with 80 questions" in text
     assert "were counted and not dropped" in card("dpo", prepare={"decontaminate": "report"})
+    assert "like one in the question alone stayed" in card("dpo", prepare={"decontaminate": "stem_and_choices"})
     assert "were not de-identified by kormed" in card("dpo", prepare={"deidentify": False})
 
 

@@ -718,6 +718,19 @@ def test_a_force_that_fails_leaves_the_good_artifact_where_it_was(kitchen: Kitch
     assert kitchen.run().standing("sft").state == "done"
 
 
+def test_a_force_that_was_stopped_goes_on_with_the_same_command(kitchen: Kitchen) -> None:
+    kitchen.run().bring("sft")
+    kitchen.fake("sft", failing=True)
+    with pytest.raises(KeyboardInterrupt):
+        kitchen.run("sft.epochs=1").bring("sft", force=True)
+    partial = artifacts.partial_place(kitchen.models / "sft")
+    (partial / "checkpoint").write_text("half-way", encoding="utf-8")
+    kitchen.fake("sft")
+    kitchen.run("sft.epochs=1").bring("sft", force=True)
+    assert (kitchen.models / "sft" / "checkpoint").read_text(encoding="utf-8") == "half-way"
+    assert kitchen.run("sft.epochs=1").standing("sft").state == "done"
+
+
 def test_force_begins_anew_behind_a_stopped_run_and_keeps_what_that_left(kitchen: Kitchen) -> None:
     kitchen.fake("sft", failing=True)
     with pytest.raises(KeyboardInterrupt):

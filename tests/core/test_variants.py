@@ -116,7 +116,7 @@ def test_checkpoints_that_were_not_asked_the_same_are_refused(
     tmp_path: Path, sft: dict[Variant, str], asked: dict[str, Any] | None, told: str
 ) -> None:
     base = evaluated(tmp_path, "base", {"zero_shot": "AA", "chat_form": "BB"})
-    with pytest.raises(KormedError, match=f"{told}.*kormed evaluate --checkpoint sft RECIPE --force|{told}"):
+    with pytest.raises(KormedError, match=f"{told}.*kormed evaluate --checkpoint sft RECIPE --force"):
         variant_rows([base, evaluated(tmp_path, "sft", sft, asked)])
 
 
