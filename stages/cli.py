@@ -32,6 +32,7 @@ QUIET = {
 }
 
 
+TOLD = 10  # metrics of a stage on its line; an evaluation has some fifty
 SECONDS_TO_RANK_0 = 5  # which has done a little more by the time it meets an error that all processes meet
 
 DISK_TROUBLES = {
@@ -692,8 +693,10 @@ def bring(run: "Run", name: str, force: bool) -> None:
     manifest = run.bring(name, force=force)
     if not keeps_books():
         return
-    metrics = "  ".join(f"{key} {value:.4g}" for key, value in manifest.metrics.items())
-    click.echo(f"{name}: {run.path(name)}  {metrics}")
+    told = list(manifest.metrics.items())[:TOLD]
+    metrics = "  ".join(f"{key} {value:.4g}" for key, value in told)
+    more = f"  … ({len(manifest.metrics)} in manifest.json)" if len(manifest.metrics) > TOLD else ""
+    click.echo(f"{name}: {run.path(name)}  {metrics}{more}")
 
 
 def bring_round(run: "Run", round: "RoundName") -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stages.core import chat, eda
+from stages.core import chat, eda, figures
 from stages.core.eda import Eda, FlowStep, Move
 from stages.core.findings import (
     Cell,
@@ -198,6 +198,7 @@ CASES: list[tuple[str, tuple[Any, ...]]] = [
     ("resolution", (contrasts((20, 20))[0].overall,)),  # nothing differed, so no number of questions would show it
     ("resolution", (contrasts((401, 400), questions=3_009)[0].overall,)),  # it would take too many
     ("resolution", (contrasts((420, 380), questions=3_009)[0].overall,)),
+    ("cautions", (figures.exam_result(overall(60, 125, unread=210), contrasts((80, 15))),)),
     ("uneven", (Uneven("quantization", {"base": "nf4", "sft": "none"}),)),
     ("differing", (Uneven("device", {"sft": "1 x NVIDIA H100", "dpo": "CPU, 2 cores"}),)),
     ("limits", (overall(10, 11, questions=50), "", 0, None)),

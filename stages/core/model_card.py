@@ -168,12 +168,14 @@ def result(overall: Row, contrasts: Sequence[Contrast], checkpoint: Tuned) -> li
     """This adapter against what came before it, over all questions: a sentence for each."""
     percent = {cell.checkpoint: cell.score.percent for cell in overall.cells}
     questions = wording.count(overall.questions, "question")
-    return [
+    but = wording.cautions(figures.exam_result(overall, contrasts))
+    said = [
         f"{wording.NAMES[checkpoint]} got {percent[checkpoint]:.2f} % of {questions} right against "
         f"{wording.NAMES[contrast.before]}'s {percent[contrast.before]:.2f} %: {wording.verdict(contrast.overall)}."
         for contrast in contrasts
         if contrast.after == checkpoint
     ]
+    return [*said, *([f"But {', and '.join(but)}."] if but else [])]
 
 
 def trained(

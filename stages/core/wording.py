@@ -113,19 +113,20 @@ def _examined(overall: Row, contrasts: Sequence[Contrast]) -> str:
         what = "SFT" if last and best.after == "sft" else "training"  # what DPO did stands behind it
         means = f", so these answers do not tell whether {what} helped or harmed"
     then = f"; {against(last)}" if last else ""
-    return f"On the same {count(overall.questions, 'exam question')} {against(best)}{means}{then}{_but(found)}."
+    but = f"; but {', and '.join(cautions(found))}" if cautions(found) else ""
+    return f"On the same {count(overall.questions, 'exam question')} {against(best)}{means}{then}{but}."
 
 
-def _but(found: figures.ExamResult) -> str:
-    """What keeps a difference from being one of medicine; empty where nothing does."""
+def cautions(found: figures.ExamResult) -> list[str]:
+    """What keeps a difference from being one of medicine."""
     said = []
     if found.formless:
-        checkpoint, share = found.formless
-        said.append(f"{share:.1f} % of {NAMES[checkpoint]}'s answers named no letter, which counts as wrong")
+        checkpoint, percent = found.formless
+        said.append(f"{percent:.1f} % of {NAMES[checkpoint]}'s answers named no letter, which counts as wrong")
     if found.guess:
         letter, percent = found.guess
         said.append(f"no checkpoint is shown to do better than always answering {letter} ({percent:.2f} %)")
-    return f"; but {', and '.join(said)}" if said else ""
+    return said
 
 
 def _preference_side(overall: Row, winrate: Winrate | None, annotators: Sequence[str], heldout: Accuracy | None) -> str:
@@ -212,8 +213,8 @@ def limits(overall: Row, simulated: str, answers_shown: int, winrate: Winrate | 
         ),
         "consults": (
             "This report holds texts as they were given: held-out consults with answers, and the beginnings of rows "
-            "that were left out. Treat it as patient data unless they are de-identified or fictional; report.side_by_side=0 "
-            "leaves the consults with answers out."
+            "that were left out. Treat it as patient data unless they are de-identified or fictional; "
+            "report.side_by_side=0 leaves the consults with answers out."
         ),
         "guessing": (
             f"The base model is not shown to do better than guessing on these questions ({base.percent:.2f} %, 95 % "

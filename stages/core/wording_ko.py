@@ -133,20 +133,19 @@ def _examined(overall: Row, contrasts: Sequence[Contrast]) -> str:
         means = f"{what} 도움이 되었는지 해가 되었는지 알 수 없{'으며' if found.last else '습니다'}"
         said += f"{against(found.best, '으므로')} {means}"
     said = f"{said}, {against(found.last, '습니다')}." if found.last else f"{said}."
-    return f"{said}{_but(found)}"
+    return f"{said} 다만 {'. 또한 '.join(cautions(found))}." if cautions(found) else said
 
 
-def _but(found: figures.ExamResult) -> str:
-    """What keeps a difference from being one of medicine; empty where nothing does."""
-    formless = ""
+def cautions(found: figures.ExamResult) -> list[str]:
+    """What keeps a difference from being one of medicine."""
+    said = []
     if found.formless:
-        checkpoint, share_of = found.formless
-        formless = f"{MODELS[checkpoint]}의 답변 중 {share_of:.1f} %에는 보기 글자가 없어 틀린 것으로 세었"
-    if not found.guess:
-        return f" 다만 {formless}습니다." if formless else ""
-    letter, percent = found.guess
-    guess = f"어느 체크포인트도 항상 {letter}라고만 답하는 것({percent:.2f} %)보다 낫다고 확인되지 않았습니다."
-    return f" 다만 {formless}고, {guess}" if formless else f" 다만 {guess}"
+        checkpoint, percent = found.formless
+        said.append(f"{MODELS[checkpoint]}의 답변 중 {percent:.1f} %에는 보기 글자가 없어 틀린 것으로 세었습니다")
+    if found.guess:
+        letter, percent = found.guess
+        said.append(f"어느 체크포인트도 항상 {letter}라고만 답하는 것({percent:.2f} %)보다 낫다고 확인되지 않았습니다")
+    return said
 
 
 def _preference_side(overall: Row, winrate: Winrate | None, annotators: Sequence[str], heldout: Accuracy | None) -> str:
