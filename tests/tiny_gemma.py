@@ -1,6 +1,7 @@
 """A Gemma 2 small enough for tests: real architecture and tokenizer form, random weights, about 0.4 M parameters."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, PreTrainedModel, PreTr
 from stages.core.recipe import Lora
 
 SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>"]
+ALPHABET = 900  # letters at most
 BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
@@ -50,10 +52,17 @@ def with_adapter(base: PreTrainedModel, dropout: float = 0.0) -> PeftModel:
 
 
 def tiny_tokenizer(texts: Iterable[str], tokens: int = 1500) -> PreTrainedTokenizerFast:
+    """The same for the same texts: of letters that are equally frequent the trainer itself keeps any."""
+    texts = list(texts)
+    counts = Counter(letter for text in texts for letter in text.replace(" ", "▁"))
+    alphabet = sorted(counts, key=lambda letter: (-counts[letter], letter))[:ALPHABET]
     learner = Tokenizer(models.BPE(unk_token="<unk>"))
     learner.normalizer = normalizers.Replace(" ", "▁")
     learner.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
-    learner.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=tokens, limit_alphabet=900, show_progress=False))
+    trainer = trainers.BpeTrainer(
+        vocab_size=tokens, limit_alphabet=len(alphabet), initial_alphabet=alphabet, show_progress=False
+    )
+    learner.train_from_iterator(texts, trainer)
     learned = json.loads(learner.to_str())["model"]
     vocabulary = {token: at for at, token in enumerate([*SPECIAL, *BYTES])}
     for token in sorted(learned["vocab"], key=learned["vocab"].get):

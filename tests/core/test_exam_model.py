@@ -16,6 +16,7 @@ from stages.core.models import Loaded
 from stages.core.recipe import Model
 from tests.tiny_gemma import with_adapter
 
+SPECIAL = "<start_of_turn>"
 EXAMPLES = "다음 중 열이 날 때 먼저 할 일은?\nA. 수분\nB. 수면\n정답： A\n\n" * 6
 QUESTIONS = (
     "두통이 심한 환자에게 필요한 검사는?\nA. 뇌 영상\nB. 혈압\n정답：",
@@ -63,22 +64,40 @@ def test_a_special_token_among_the_stop_strings_ends_an_answer(tiny_base: Path) 
     loaded = Loaded(Model(base=str(tiny_base), quantization="none", dtype="float32"))
     stock, ours = (kind(pretrained=loaded.base, tokenizer=loaded.tokenizer, batch_size=1) for kind in (HFLM, ExamModel))
     free = {"until": [], "do_sample": False, "temperature": 0.0, "max_gen_toks": 12}
-    base: Any = loaded.base
-    prompt = torch.tensor([ours.context(QUESTIONS[0], 12)])
-    written = base.generate(input_ids=prompt, max_new_tokens=12, do_sample=False)[0, prompt.shape[1] :].tolist()
-    with torch.no_grad():  # so that the special token is written in the place of one that was
-        head = base.get_output_embeddings().weight
-        later = next(token for token in written if token != written[0])
-        head[loaded.tokenizer.convert_tokens_to_ids("<start_of_turn>")] = head[later] * 1.1
+    question = next(question for question in QUESTIONS if writes_special(loaded, ours, question))
     whole, cut = (
         [
-            model.generate_until(asked([(QUESTIONS[0], free | {"until": until})]), disable_tqdm=True)
+            model.generate_until(asked([(question, free | {"until": until})]), disable_tqdm=True)
             for model in (stock, ours)
         ]
-        for until in ([], ["<start_of_turn>"])
+        for until in ([], [SPECIAL])
     )
     assert whole[0] == whole[1]
     assert cut[0] == cut[1] != whole[1]
+
+
+def writes_special(loaded: Loaded, model: ExamModel, question: str) -> bool:
+    """Changes the base until it writes SPECIAL within its answer and visible text behind it; whether that was found."""
+    base: Any = loaded.base
+    special = loaded.tokenizer.convert_tokens_to_ids(SPECIAL)
+    prompt = torch.tensor([model.context(question, 12)])
+
+    def written() -> list[int]:
+        found: list[int] = base.generate(input_ids=prompt, max_new_tokens=12, do_sample=False)[0].tolist()
+        return found[prompt.shape[1] :]
+
+    head = base.get_output_embeddings().weight
+    before = head[special].clone()
+    for token in dict.fromkeys(written()):
+        for factor in (1.1, 0.9):  # likelier than that token, whose logit may be below 0
+            with torch.no_grad():
+                head[special] = head[token] * factor
+            answer = written()
+            if special in answer and str(loaded.tokenizer.decode(answer[answer.index(special) + 1 :])).strip():
+                return True
+    with torch.no_grad():
+        head[special] = before
+    return False
 
 
 def test_nothing_asked_is_nothing_answered(both: tuple[Any, Any]) -> None:
