@@ -689,11 +689,13 @@ def train(run: "Run", name: str, recipe: Path, overrides: tuple[str, ...], force
 
 def bring(run: "Run", name: str, force: bool) -> None:
     from stages.core.artifacts import keeps_books
+    from stages.core.pipeline import STAGES
 
     manifest = run.bring(name, force=force)
     if not keeps_books():
         return
-    told = list(manifest.metrics.items())[:TOLD]
+    main_metric = STAGES[name].metric
+    told = sorted(manifest.metrics.items(), key=lambda metric: metric[0] != main_metric)[:TOLD]
     metrics = "  ".join(f"{key} {value:.4g}" for key, value in told)
     more = f"  … ({len(manifest.metrics)} in manifest.json)" if len(manifest.metrics) > TOLD else ""
     click.echo(f"{name}: {run.path(name)}  {metrics}{more}")
