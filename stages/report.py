@@ -19,6 +19,7 @@ from stages.core import (
     beside,
     cost,
     data_page,
+    figures,
     findings,
     learning,
     model_card,
@@ -262,7 +263,7 @@ def templates_in(language: Language, *, is_html: bool) -> Environment:
     templates.filters |= {
         "duration": language.modules["costs_said"].duration,
         "markdown": wording.markdown,
-        "signed": report_pictures.signed,
+        "signed": figures.signed,
         "unbroken": wording.unbroken,
         "yaml": as_yaml,
     }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from stages.core import pipeline
 from stages.core.cost import Cost, Total
+from stages.core.figures import gibibytes, hours
 
 HEADINGS = ("stage", "took", "device", "GPU hours", "peak memory")
 MEANS = (
@@ -26,7 +27,7 @@ def took(total: Total) -> str:
     if not total.known:
         return ""
     named = names(total.known)
-    cost = f"{number(total.hours)} GPU hours on {gpus(total)}"
+    cost = f"{hours(total.hours)} GPU hours on {gpus(total)}"
     if total.kind == "cpu":
         cost = f"{duration(3600 * total.hours)} without a GPU ({total.device})"
     return f"{named[0].upper()}{named[1:]} took {cost}{peak(total)}."
@@ -82,7 +83,7 @@ def gpu_hours(row: Cost) -> str:
     """A cell of the table; a dash for a stage that used no GPU."""
     if row.kind == "cpu":
         return "–"
-    return UNKNOWN if row.gpu_hours is None else number(row.gpu_hours)
+    return UNKNOWN if row.gpu_hours is None else hours(row.gpu_hours)
 
 
 def memory(row: Cost) -> str:
@@ -91,15 +92,6 @@ def memory(row: Cost) -> str:
         return UNKNOWN
     of = {"gpu": "GPU", "process": "main memory", "process since it began": "main memory, earlier stages among it"}
     return f"{gibibytes(row.peak_memory)}, {of[row.peak_memory_of or 'gpu']}"
-
-
-def number(hours: float) -> str:
-    """Hours with a decimal, small ones with two; what is there is never said to be 0."""
-    return "<0.01" if 0 < hours < 0.01 else f"{hours:.2f}" if hours < 1 else f"{hours:,.1f}"
-
-
-def gibibytes(memory: int) -> str:
-    return f"{memory / 2**30:.1f} GiB" if memory >= 2**30 else f"{memory / 2**20:.0f} MiB"
 
 
 def duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from stages.core.cost import Cost, Total
+from stages.core.figures import gibibytes, hours
 
 HEADINGS = ("단계", "걸린 시간", "장치", "GPU 시간", "최대 메모리")
 MEANS = (
@@ -38,7 +39,7 @@ def took(total: Total) -> str:
     """What is known of a kind of device; empty where nothing is."""
     if not total.known:
         return ""
-    cost = f"GPU 시간은 {gpus(total)}에서 {number(total.hours)}시간"
+    cost = f"GPU 시간은 {gpus(total)}에서 {hours(total.hours)}시간"
     if total.kind == "cpu":
         cost = f"시간은 GPU 없이({total.device}) {duration(3600 * total.hours)}"
     return f"{names(total.known)} 단계에 든 {cost}{f'이고, {peak(total)}.' if peak(total) else '입니다.'}"
@@ -88,7 +89,7 @@ def gpu_hours(row: Cost) -> str:
     """A cell of the table; a dash for a stage that used no GPU."""
     if row.kind == "cpu":
         return "–"
-    return UNKNOWN if row.gpu_hours is None else number(row.gpu_hours)
+    return UNKNOWN if row.gpu_hours is None else hours(row.gpu_hours)
 
 
 def memory(row: Cost) -> str:
@@ -97,15 +98,6 @@ def memory(row: Cost) -> str:
         return UNKNOWN
     of = {"gpu": "GPU", "process": "주 메모리", "process since it began": "앞 단계를 포함한 주 메모리"}
     return f"{gibibytes(row.peak_memory)}, {of[row.peak_memory_of or 'gpu']}"
-
-
-def number(hours: float) -> str:
-    """Hours with a decimal, small ones with two; what is there is never said to be 0."""
-    return "<0.01" if 0 < hours < 0.01 else f"{hours:.2f}" if hours < 1 else f"{hours:,.1f}"
-
-
-def gibibytes(memory: int) -> str:
-    return f"{memory / 2**30:.1f} GiB" if memory >= 2**30 else f"{memory / 2**20:.0f} MiB"
 
 
 def duration(seconds: float) -> str:

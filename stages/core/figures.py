@@ -57,6 +57,30 @@ def true_minus(text: str) -> str:
     return text.replace("-", "−")
 
 
+def decimal(value: float | None) -> str:
+    """Two decimals with a true minus, none before zero; a dash for what is not known."""
+    return "–" if value is None else true_minus(f"{value:,.2f}".replace("-0.00", "0.00"))
+
+
+def signed(value: float, decimals: int = 2) -> str:
+    """With its sign; 0 has none."""
+    text = true_minus(f"{value:+,.{decimals}f}")
+    return text if text.strip("+−0.,") else text[1:]
+
+
+def percent(score: Score) -> str:
+    return f"{100 * score.accuracy:.1f} %"
+
+
+def hours(value: float) -> str:
+    """With a decimal, few of them with two; what is there is never said to be 0."""
+    return "<0.01" if 0 < value < 0.01 else f"{value:.2f}" if value < 1 else f"{value:,.1f}"
+
+
+def gibibytes(memory: int) -> str:
+    return f"{memory / 2**30:.1f} GiB" if memory >= 2**30 else f"{memory / 2**20:.0f} MiB"
+
+
 def rounded(part: int, of: int) -> tuple[Literal["", "under", "over"], str]:
     """A share in percent, and on which side of what is printed it lies: neither none nor all is said of a share that
     only rounds to it.

@@ -3,6 +3,7 @@ same names. What was not shown is not said.
 """
 
 from stages.core.answer_form import AnswerForm, LengthChange, Trait, TraitShare
+from stages.core.figures import decimal, percent, signed
 from stages.core.preference_side import LogProbability, PreferenceSide, Quartiles
 from stages.core.statistics import Interval, PairedTest, Score, p_text, smallest_shown
 
@@ -88,7 +89,7 @@ def moved(name: str, side: LogProbability) -> str:
     """What became of the `name`d answers' log-probability, CHOSEN or REJECTED."""
     how = f"by {signed(side.change)} on average"
     if side.before is not None and side.after is not None:
-        how = f"from {number(side.before)} to {number(side.after)} on average"
+        how = f"from {decimal(side.before)} to {decimal(side.after)} on average"
     test = side.test
     return (
         f"The {name} answers' log-probability moved {how} from SFT to DPO, up for {test.gained:,} and down for "
@@ -109,7 +110,7 @@ def longer(found: PreferenceSide) -> str:
 def pair_row(name: str, side: LogProbability) -> tuple[str, ...]:
     """A row under PAIR_HEADINGS; dashes where an older run did not write it down."""
     values = (side.before, side.after, side.before_per_token, side.after_per_token)
-    return (name, *(number(value) for value in values), spread(side.tokens))
+    return (name, *(decimal(value) for value in values), spread(side.tokens))
 
 
 def form(found: AnswerForm) -> list[str]:
@@ -207,10 +208,6 @@ def counted(score: Score) -> str:
     return f"{score.correct:,} of {score.questions:,}"
 
 
-def percent(score: Score) -> str:
-    return f"{100 * score.accuracy:.1f} %"
-
-
 def within(interval: Interval) -> str:
     return f"{100 * interval.low:.0f}–{100 * interval.high:.0f} %"
 
@@ -218,14 +215,3 @@ def within(interval: Interval) -> str:
 def spread(lengths: Quartiles | None) -> str:
     """`389 (340–452)`: the median and the middle half."""
     return "–" if lengths is None else f"{lengths.median:,.0f} ({lengths.low:,.0f}–{lengths.high:,.0f})"
-
-
-def number(value: float | None) -> str:
-    """Two decimals with a true minus."""
-    return "–" if value is None else f"{value:,.2f}".replace("-0.00", "0.00").replace("-", "−")
-
-
-def signed(value: float, decimals: int = 2) -> str:
-    """With its sign; 0 has none."""
-    text = f"{value:+,.{decimals}f}".replace("-", "−")
-    return text[1:] if not text.strip("+−0.,") else text

@@ -3,6 +3,7 @@ names. What was not shown is not said.
 """
 
 from stages.core.answer_form import AnswerForm, LengthChange, Trait, TraitShare
+from stages.core.figures import decimal, percent, signed
 from stages.core.preference_side import LogProbability, PreferenceSide, Quartiles
 from stages.core.statistics import Interval, PairedTest, Score, p_text, smallest_shown
 
@@ -85,7 +86,7 @@ def moved(name: str, side: LogProbability) -> str:
     """What became of the `name`d answers' log-probability, CHOSEN or REJECTED."""
     how = f"로그 확률은 SFT에서 DPO로 평균 {signed(side.change)}만큼 변했습니다"
     if side.before is not None and side.after is not None:
-        how = f"로그 확률은 평균이 SFT에서 {number(side.before)}, DPO에서 {number(side.after)}입니다"
+        how = f"로그 확률은 평균이 SFT에서 {decimal(side.before)}, DPO에서 {decimal(side.after)}입니다"
     test = side.test
     return (
         f"{name}의 {how}. {test.questions:,}건 중 {test.gained:,}건에서 오르고 {test.lost:,}건에서 내렸으며, "
@@ -104,7 +105,7 @@ def longer(found: PreferenceSide) -> str:
 def pair_row(name: str, side: LogProbability) -> tuple[str, ...]:
     """A row under PAIR_HEADINGS; dashes where an older run did not write it down."""
     values = (side.before, side.after, side.before_per_token, side.after_per_token)
-    return (name, *(number(value) for value in values), spread(side.tokens))
+    return (name, *(decimal(value) for value in values), spread(side.tokens))
 
 
 def form(found: AnswerForm) -> list[str]:
@@ -200,10 +201,6 @@ def counted(score: Score) -> str:
     return f"{score.questions:,}개 중 {score.correct:,}개"
 
 
-def percent(score: Score) -> str:
-    return f"{100 * score.accuracy:.1f} %"
-
-
 def within(interval: Interval) -> str:
     return f"{100 * interval.low:.0f}~{100 * interval.high:.0f} %"
 
@@ -211,14 +208,3 @@ def within(interval: Interval) -> str:
 def spread(lengths: Quartiles | None) -> str:
     """`389(340~452)`: the median and the middle half."""
     return "–" if lengths is None else f"{lengths.median:,.0f}({lengths.low:,.0f}~{lengths.high:,.0f})"
-
-
-def number(value: float | None) -> str:
-    """Two decimals with a true minus."""
-    return "–" if value is None else f"{value:,.2f}".replace("-0.00", "0.00").replace("-", "−")
-
-
-def signed(value: float, decimals: int = 2) -> str:
-    """With its sign; 0 has none."""
-    text = f"{value:+,.{decimals}f}".replace("-", "−")
-    return text[1:] if not text.strip("+−0.,") else text

@@ -7,6 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from stages.core import findings, plots
+from stages.core.figures import signed
 from stages.core.findings import Contrast
 from stages.core.languages import Language
 from stages.core.plots import Contrasted, Difference
@@ -42,12 +43,8 @@ def forest(language: Language, contrasts: Sequence[Contrast]) -> Markup:
 def difference(language: Language, label: str, test: PairedTest, *, is_all: bool = False) -> Difference:
     low, high = test.interval.low, test.interval.high
     number = language.modules["wording"].points(test)
-    shown = f"{number} ({signed(low)} … {signed(high)})"
+    shown = f"{number} ({signed(low, 1)} … {signed(high, 1)})"
     return Difference(label, low, test.points, high, shown, test.questions, is_all)
-
-
-def signed(points: float) -> str:
-    return f"{points:+.1f}".replace("-", "−").replace("+0.0", "0.0").replace("−0.0", "0.0")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stages.core import cost, cost_wording, cost_wording_ko
+from stages.core import cost, cost_wording, cost_wording_ko, figures
 from stages.core.artifacts import Manifest
 
 GIBIBYTE = 2**30
@@ -99,7 +99,7 @@ def test_a_cell_says_in_how_many_sessions() -> None:
 
 
 def test_a_short_stage_is_not_said_to_have_cost_nothing() -> None:
-    assert [cost_wording.number(hours) for hours in (0, 0.001, 0.25, 1.94, 1234.5)] == [
+    assert [figures.hours(hours) for hours in (0, 0.001, 0.25, 1.94, 1234.5)] == [
         "0.00",
         "<0.01",
         "0.25",
@@ -125,7 +125,7 @@ def test_korean_says_the_same_numbers(manifests: list[Manifest]) -> None:
     assert len(english) == len(korean)
     for total in cost.totals(cost.costs(manifests)):
         if total.known and total.kind == "gpu":
-            assert f"{cost_wording.number(total.hours)}시간" in korean[0]
+            assert f"{figures.hours(total.hours)}시간" in korean[0]
         if total.peak:
             assert any(f"{total.peak.stage})" in sentence for sentence in korean)
 

@@ -2,7 +2,7 @@
 
 import re
 
-from stages.core import report_pictures
+from stages.core import figures, report_pictures
 from stages.core.findings import Contrast, Proof
 from stages.core.languages import ENGLISH, Language, korean
 from stages.core.records import Checkpoint
@@ -48,7 +48,7 @@ def test_the_forest_says_every_difference_and_its_interval_as_the_tests_have_the
 
 
 def test_nothing_is_said_to_be_minus_zero() -> None:
-    assert [report_pictures.signed(points) for points in (-0.04, 0.04, 0.0, -0.06, -10.04, 10.0)] == [
+    assert [figures.signed(points, 1) for points in (-0.04, 0.04, 0.0, -0.06, -10.04, 10.0)] == [
         "0.0",
         "0.0",
         "0.0",
